@@ -1,0 +1,30 @@
+"""Where the tests find golden numbers and evaluation images."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The evaluation images: VDIP_DATA_DIR, by default ../shared/data beside the checkout."""
+    path = Path(os.environ.get("VDIP_DATA_DIR", TESTS.parent.parent / "shared" / "data"))
+    if not (path / "levin2009" / "blurred").is_dir():
+        assert not os.environ.get("CI"), f"CI must have the evaluation images, and {path} has none"
+        pytest.skip(f"no evaluation images in {path}; set VDIP_DATA_DIR")
+    return path
+
+
+@pytest.fixture(scope="session")
+def levin(data_dir):
+    """A function from a name such as 'im1_kernel1' to its blurred image, [255, 255] in [0, 1]."""
+
+    def load(name: str) -> np.ndarray:
+        return np.asarray(Image.open(data_dir / "levin2009" / "blurred" / f"{name}_img.png"), np.float32) / 255
+
+    return load

@@ -1,0 +1,261 @@
+"""The two untrained networks: an encoder-decoder for the image, a two-layer perceptron for the kernel.
+
+linen lives here and nowhere else. The rest of the program sees pure functions, and a network's parameters as
+one vector: an update is then a handful of operations and not hundreds, in compile time as in run time.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+KERNEL_INPUT = 200
+IMAGE_INPUT = 3
+INPUT_SCALE = 0.1
+_NORM_EPSILON = 1e-5
+
+
+def _uniform_fan_in(fan_in: int) -> Callable[..., jax.Array]:
+    """Uniform in +-1/sqrt(fan_in), for weights and biases alike."""
+    bound = fan_in**-0.5
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def convolve(padded: jax.Array, weight: jax.Array, stride: int) -> jax.Array:
+    """Cross-correlate `padded` [H + w - 1, W + w - 1, I] with `weight` [w, w, I, O], valid part.
+
+    One matrix product instead of a convolution primitive: rows of a window side by side in the depth of the
+    product, columns added up after it. On CPUs that runs several times faster than XLA's own convolution,
+    whose weight gradient inside a loop is slower still by an order of magnitude; on accelerators the
+    primitive is the fast path.
+    """
+    return jax.lax.platform_dependent(
+        padded,
+        weight,
+        cpu=lambda x, w: _convolve_matmul(x, w, stride),
+        default=lambda x, w: _convolve_primitive(x, w, stride),
+    )
+
+
+def _convolve_primitive(padded: jax.Array, weight: jax.Array, stride: int) -> jax.Array:
+    dimensions = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(padded[None], weight, (stride, stride), "VALID", dimension_numbers=dimensions)[
+        0
+    ]
+
+
+def _convolve_matmul(padded: jax.Array, weight: jax.Array, stride: int) -> jax.Array:
+    size, _, depth, features = weight.shape
+    height = (padded.shape[0] - size) // stride + 1
+    width = (padded.shape[1] - size) // stride + 1
+    rows = [padded[i : i + stride * (height - 1) + 1 : stride] for i in range(size)]
+    stacked = jnp.concatenate(rows, axis=-1)
+    columns = weight.transpose(0, 2, 1, 3).reshape(size * depth, size, features)
+    if stride == 1:
+        # All columns of the window in one product over contiguous memory, then shifted sums.
+        flat = stacked.reshape(-1, size * depth) @ columns.reshape(size * depth, -1)
+        product = flat.reshape(height, -1, size, features)
+        return functools.reduce(jnp.add, [product[:, j : j + width, j] for j in range(size)])
+    last = stride * (width - 1) + 1
+    return functools.reduce(
+        jnp.add, [jnp.tensordot(stacked[:, j : j + last : stride], columns[:, j], 1) for j in range(size)]
+    )
+
+
+def reflect(image: jax.Array) -> jax.Array:
+    """Pad [H, W, C] by one pixel on each side, mirrored about the edge pixel (`jnp.pad` is slower backwards)."""
+    image = jnp.concatenate([image[1:2], image, image[-2:-1]], axis=0)
+    return jnp.concatenate([image[:, 1:2], image, image[:, -2:-1]], axis=1)
+
+
+def upsample(image: jax.Array) -> jax.Array:
+    """Double [H, W, C] by bilinear interpolation at half-pixel centres, edges repeated."""
+    height, width, channels = image.shape
+    above = jnp.concatenate([image[:1], image[:-1]], axis=0)
+    below = jnp.concatenate([image[1:], image[-1:]], axis=0)
+
+    def doubled_columns(row: jax.Array) -> jax.Array:
+        left = jnp.concatenate([row[:, :1], row[:, :-1]], axis=1)
+        right = jnp.concatenate([row[:, 1:], row[:, -1:]], axis=1)
+        # Neighbours in memory become neighbouring columns in the reshape below.
+        return jnp.concatenate([0.25 * left + 0.75 * row, 0.75 * row + 0.25 * right], axis=-1)
+
+    rows = [doubled_columns(0.25 * above + 0.75 * image), doubled_columns(0.75 * image + 0.25 * below)]
+    return jnp.stack(rows, axis=1).reshape(2 * height, 2 * width, channels)
+
+
+@jax.custom_vjp
+def normalise(x: jax.Array, scale: jax.Array, offset: jax.Array) -> jax.Array:
+    """Batch normalisation of [H, W, C] over its own pixels: epsilon 1e-5, biased variance.
+
+    The gradient is written out: fewer passes over memory, and less rounding, than differentiating the moments.
+    """
+    return _normalise(x, scale, offset)[0]
+
+
+def _normalise(x: jax.Array, scale: jax.Array, offset: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    centred = x - x.mean(axis=(0, 1))
+    inverse = jax.lax.rsqrt((centred**2).mean(axis=(0, 1)) + _NORM_EPSILON)
+    whitened = centred * inverse
+    return whitened * scale + offset, (whitened, inverse, scale)
+
+
+def _normalise_gradient(saved: tuple[jax.Array, ...], cotangent: jax.Array) -> tuple[jax.Array, ...]:
+    whitened, inverse, scale = saved
+    mean = cotangent.mean(axis=(0, 1))
+    projection = (cotangent * whitened).mean(axis=(0, 1))
+    pixels = whitened.shape[0] * whitened.shape[1]
+    return (scale * inverse) * (cotangent - mean - whitened * projection), projection * pixels, mean * pixels
+
+
+normalise.defvjp(_normalise, _normalise_gradient)
+
+
+class Conv(nn.Module):
+    """Convolution of `size` 1, or 3 padded by reflection, with bias."""
+
+    features: int
+    size: int = 1
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        depth = x.shape[-1]
+        init = _uniform_fan_in(depth * self.size**2)
+        weight = self.param("weight", init, (self.size, self.size, depth, self.features), x.dtype)
+        bias = self.param("bias", init, (self.features,), x.dtype)
+        if self.size == 1:
+            return jnp.tensordot(x, weight[0, 0], 1) + bias
+        return convolve(reflect(x), weight, self.stride) + bias
+
+
+class Norm(nn.Module):
+    """Batch normalisation of a batch of one image: per channel over its own pixels, biased variance."""
+
+    zero: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        start = nn.initializers.zeros if self.zero else nn.initializers.ones
+        scale = self.param("scale", start, (x.shape[-1],), x.dtype)
+        offset = self.param("offset", nn.initializers.zeros, (x.shape[-1],), x.dtype)
+        return normalise(x, scale, offset)
+
+
+class Block(nn.Module):
+    """Convolution, norm, LeakyReLU(0.2)."""
+
+    features: int
+    size: int = 1
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = Conv(self.features, self.size, self.stride, name="conv")(x)
+        return nn.leaky_relu(Norm(name="norm")(x), 0.2)
+
+
+class NonLocal(nn.Module):
+    """Dot-product non-local block without softmax, bracketed so that it is linear in pixels."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        height, width, channels = x.shape
+        inner = max(channels // 2, 1)
+
+        def pooled(t: jax.Array) -> jax.Array:
+            t = t[: height // 2 * 2, : width // 2 * 2]
+            return t.reshape(height // 2, 2, width // 2, 2, inner).max(axis=(1, 3)).reshape(-1, inner)
+
+        g = pooled(Conv(inner, name="g")(x))
+        phi = pooled(Conv(inner, name="phi")(x))
+        theta = Conv(inner, name="theta")(x)
+        # theta (phi^T g): [inner, inner] in the middle where (theta phi^T) g would hold pixels x pixels.
+        attended = jnp.tensordot(theta, phi.T @ g / g.shape[0], 1)
+        return x + Norm(zero=True, name="norm")(Conv(channels, name="out")(attended))
+
+
+class ImageGenerator(nn.Module):
+    """Encoder-decoder with skip connections: noise [H', W', 3] to logits [H', W', features]."""
+
+    features: int
+    channels: int
+    skip_channels: int
+    num_levels: int
+    nonlocal_from: int
+
+    @nn.compact
+    def __call__(self, z: jax.Array) -> jax.Array:
+        skips, t = [], z
+        for i in range(self.num_levels):
+            name = f"level{i}"
+            skips.append(Block(self.skip_channels, name=f"{name}_skip")(t))
+            t = Block(self.channels, 3, 2, name=f"{name}_down1")(t)
+            if i >= self.nonlocal_from:
+                t = NonLocal(name=f"{name}_nonlocal")(t)
+            t = Block(self.channels, 3, name=f"{name}_down2")(t)
+        for i in reversed(range(self.num_levels)):
+            name, skip = f"level{i}", skips[i]
+            t = _centre_crop(upsample(t), skip.shape[:2])
+            t = Norm(name=f"{name}_concat_norm")(jnp.concatenate([skip, t], axis=-1))
+            t = Block(self.channels, 3, name=f"{name}_up1")(t)
+            t = Block(self.channels, name=f"{name}_up2")(t)
+        return Conv(self.features, name="output")(t)
+
+
+class KernelGenerator(nn.Module):
+    """Perceptron with a softmax over the kernel's entries: noise [200] to a kernel [kh, kw] that sums to 1."""
+
+    hidden: int
+    kernel_size: tuple[int, int]
+
+    @nn.compact
+    def __call__(self, z: jax.Array) -> jax.Array:
+        hidden = jnp.minimum(nn.relu(_linear(self, "hidden", z, self.hidden)), 6)
+        logits = _linear(self, "out", hidden, self.kernel_size[0] * self.kernel_size[1])
+        return nn.softmax(logits).reshape(self.kernel_size)
+
+
+def _linear(module: nn.Module, name: str, x: jax.Array, features: int) -> jax.Array:
+    init = _uniform_fan_in(x.shape[-1])
+    weight = module.param(f"{name}_weight", init, (x.shape[-1], features), x.dtype)
+    return x @ weight + module.param(f"{name}_bias", init, (features,), x.dtype)
+
+
+def _centre_crop(x: jax.Array, size: tuple[int, ...]) -> jax.Array:
+    top, left = (x.shape[0] - size[0]) // 2, (x.shape[1] - size[1]) // 2
+    return x[top : top + size[0], left : left + size[1]]
+
+
+def draw_input(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """The fixed noise that a generator is fed with, uniform in [0, 0.1]."""
+    return jax.random.uniform(key, shape, dtype, 0, INPUT_SCALE)
+
+
+def initial_parameters(generator: nn.Module, key: jax.Array, z: jax.Array) -> jax.Array:
+    """Random parameters of `generator` for an input like `z`, as one vector [N]."""
+    return ravel_pytree(generator.init(key, z)["params"])[0]
+
+
+def parameter_tree(generator: nn.Module, parameters: jax.Array, z: jax.Array) -> Any:
+    """The vector [N] as linen's tree of named arrays."""
+    shapes, tree = jax.tree.flatten(jax.eval_shape(generator.init, jax.random.key(0), z)["params"])
+    sizes = [math.prod(leaf.shape) for leaf in shapes]
+    stops = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
+    parts = jnp.split(parameters, stops)
+    arrays = [part.reshape(leaf.shape) for part, leaf in zip(parts, shapes, strict=True)]
+    return jax.tree.unflatten(tree, arrays)
+
+
+def generate(generator: nn.Module, parameters: jax.Array, z: jax.Array) -> jax.Array:
+    """Run `generator` with `parameters` [N] on its input `z`."""
+    return jnp.asarray(generator.apply({"params": parameter_tree(generator, parameters, z)}, z))

@@ -1,0 +1,132 @@
+"""Photographs and results as files: reading, writing, pictures to look at."""
+
+import contextlib
+import glob
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
+
+from vdip_jax.checks import Refusal
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+
+
+class Photo(NamedTuple):
+    """A photograph: `pixels` [H, W] or [H, W, 3] float32 in [0, 1], and what was done to it on the way in."""
+
+    name: str
+    pixels: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def find_images(patterns: Sequence[str]) -> list[Path]:
+    """Files named by `patterns`, each a file, a folder or a glob; in order, none twice.
+
+    Raises:
+      Refusal: for a pattern that names nothing, or a folder without images.
+    """
+    found: list[Path] = []
+    for pattern in patterns:
+        path = Path(pattern)
+        if path.is_dir():
+            files = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES and f.is_file())
+            if not files:
+                raise Refusal(f"{pattern}: expected images ({', '.join(SUFFIXES)}) in this folder, found none.")
+        elif path.exists():
+            files = [path]
+        else:
+            files = sorted(Path(f) for f in glob.glob(pattern, recursive=True) if Path(f).is_file())
+            if not files:
+                raise Refusal(f"{pattern}: no such file; give an image, a folder, a glob or sample:NAME.")
+        found += [file for file in files if file not in found]
+    return found
+
+
+def read_image(path: Path, max_side: int = 0) -> Photo:
+    """Read an image of any common kind as gray or RGB, upright, shrunk to `max_side` pixels unless that is 0.
+
+    Raises:
+      Refusal: for a file that cannot be read as an image.
+    """
+    notes = []
+    try:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened)
+            image.load()
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+        raise Refusal(f"{path}: expected an image, but it cannot be read as one ({error}).") from None
+    if max_side and max(image.size) > max_side:
+        scale = max_side / max(image.size)
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        notes.append(f"shrunk from {image.width}x{image.height} to {size[0]}x{size[1]} (--max_side)")
+        mode = image.mode if image.mode in ("L", "RGB", "F", "I") else ("I" if image.mode.startswith("I") else "RGB")
+        image = image.convert(mode).resize(size, Image.Resampling.LANCZOS)
+    if image.mode in ("I", "I;16", "I;16L", "I;16B"):
+        pixels = np.clip(np.asarray(image, np.float32) / 65535, 0, 1)
+    elif image.mode == "F":
+        pixels = np.asarray(image, np.float32)
+        if not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() > 1:
+            raise Refusal(f"{path}: expected floating-point values in [0, 1], found others; rescale the image.")
+    else:
+        gray = image.mode in ("L", "1", "LA", "La")
+        if image.mode not in ("L", "RGB"):
+            notes.append(f"converted from {image.mode} to {'gray' if gray else 'RGB'}")
+        pixels = np.asarray(image.convert("L" if gray else "RGB"), np.float32) / 255
+    return Photo(path.stem, pixels, tuple(notes))
+
+
+def write_image(path: Path, pixels: np.ndarray) -> None:
+    """Write [H, W] or [H, W, C], C 1 or 3, values in [0, 1], as an 8-bit PNG, whole or not at all."""
+    with replacing(path) as temporary:
+        Image.fromarray(_bytes(pixels)).save(temporary, format="PNG")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[str]:
+    """A temporary file beside `path` that takes its place when the block ends without an error."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def kernel_picture(kernel: np.ndarray, side: int = 0) -> np.ndarray:
+    """The kernel [kh, kw] scaled to its maximum, enlarged by whole factors towards `side` pixels."""
+    factor = max(1, side // max(kernel.shape))
+    return np.kron(kernel / kernel.max(), np.ones((factor, factor)))
+
+
+def side_by_side(panels: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
+    """Pictures of one height or less in a row under their captions: [H, W, 3] in [0, 1]."""
+    height = max(panel.shape[0] for _, panel in panels)
+    gap, caption = 8, 18
+    width = sum(panel.shape[1] + gap for _, panel in panels) + gap
+    canvas = Image.new("RGB", (width, height + caption + gap), "white")
+    draw, left = ImageDraw.Draw(canvas), gap
+    for text, panel in panels:
+        canvas.paste(Image.fromarray(_bytes(panel)).convert("RGB"), (left, caption))
+        draw.text((left, 3), text, fill="black")
+        left += panel.shape[1] + gap
+    return np.asarray(canvas, np.float32) / 255
+
+
+def _bytes(pixels: np.ndarray) -> np.ndarray:
+    if pixels.ndim == 3 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+    return np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,63 @@
+"""One image's results as files: pictures to look at, arrays to go on with, a record to repeat the run from."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vdip_jax.config import Config
+from vdip_jax.images import Photo, kernel_picture, replacing, side_by_side, write_image
+
+SUFFIXES = (".png", "_std.png", "_kernel.png", "_kernel.npy", "_compare.png", ".flags", ".json")
+
+
+class Estimate(NamedTuple):
+    """One image's `Result` on the host, as NumPy arrays."""
+
+    image: np.ndarray
+    std: np.ndarray
+    kernel: np.ndarray
+    loss: np.ndarray
+    ok: np.ndarray
+
+
+def write_result(folder: Path, photo: Photo, result: Estimate, record: Mapping[str, object]) -> list[Path]:
+    """Write the files NAME + `SUFFIXES` of one photograph, the record last; return their paths.
+
+    The uncertainty map is scaled to its 99th percentile, which the record tells as `std_scale`; it is black
+    where there is none. `record["flags"]` also becomes a flagfile that repeats the run.
+    """
+    y = photo.pixels
+    image, std = result.image.reshape(y.shape), result.std.reshape(y.shape)
+    std_scale = float(np.percentile(std, 99)) or 1.0
+    paths = [folder / f"{photo.name}{suffix}" for suffix in SUFFIXES]
+    picture, std_picture, kernel_png, kernel_npy, comparison, flagfile, json_file = paths
+    write_image(picture, image)
+    write_image(std_picture, std / std_scale)
+    write_image(kernel_png, kernel_picture(result.kernel, 256))
+    kernel = kernel_picture(result.kernel, 128)
+    panels = [("blurred", y), ("restored", image), ("std", std / std_scale), ("kernel", kernel)]
+    write_image(comparison, side_by_side(panels))
+    with replacing(kernel_npy) as temporary, open(temporary, "wb") as file:
+        np.save(file, result.kernel)
+    flags = record.get("flags", ())
+    assert isinstance(flags, (list, tuple))
+    _write_text(flagfile, "\n".join(flags) + "\n")
+    _write_text(json_file, json.dumps({**record, "std_scale": std_scale}, indent=1, default=str) + "\n")
+    return paths
+
+
+def final_losses(loss: np.ndarray, config: Config) -> dict[str, float]:
+    """The last loss of each phase."""
+    losses, stop = {}, 0
+    for name, num_steps in config.phases:
+        stop += num_steps
+        losses[name] = float(loss[stop - 1])
+    return losses
+
+
+def _write_text(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        Path(temporary).write_text(text)

@@ -1,0 +1,100 @@
+"""Where a run happens and how it tells: compile cache, device and versions, progress."""
+
+import importlib.metadata
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from vdip_jax.solver import Progress
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
+_SECONDS_A_LINE = 10.0
+
+
+def use_compile_cache() -> None:
+    """Keep compiled programs in the user's cache folder, so that a second run of a shape starts at once."""
+    if jax.config.read("jax_compilation_cache_dir") is None:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(base / "vdip_jax" / "compile"))
+
+
+def describe() -> dict[str, object]:
+    """Device, platform and versions, for the record of a run."""
+    device = jax.devices()[0]
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {
+        "device": device.device_kind,
+        "platform": device.platform,
+        "num_devices": jax.device_count(),
+        "num_cpus": os.cpu_count(),
+        "machine": platform.platform(),
+        "versions": {"python": platform.python_version(), **versions},
+    }
+
+
+class Reporter:
+    """Tells how a run goes: a bar on a terminal, a plain line now and then in a pipe. A context manager."""
+
+    def __init__(self, title: str):
+        self._title = title
+        self._began = self._told = time.monotonic()
+        self._first: tuple[int, float] | None = None
+        self._phase = ""
+        self._bar: Bar | None = None
+        if sys.stderr.isatty():
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[tail]}"),
+            )
+            self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+
+    def __enter__(self) -> Callable[[Progress], None]:
+        if self._bar is not None:
+            self._bar.start()
+            self._task = self._bar.add_task(f"{self._title}: compiling", total=None, tail="")
+        else:
+            self._line("compiling")
+        return self._report
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _report(self, progress: Progress) -> None:
+        now = time.monotonic()
+        # The first chunk holds the compilation: the pace is measured from its end.
+        self._first = self._first or (progress.step, now)
+        steps, seconds = progress.step - self._first[0], now - self._first[1]
+        left = f"{seconds / steps * (progress.num_steps - progress.step):.0f} s left" if steps else ""
+        loss = f"loss {float(np.mean(progress.loss)):.4f}"
+        failed = "" if np.all(progress.ok) else ", not finite"
+        if self._bar is not None:
+            self._bar.update(
+                self._task,
+                description=f"{self._title}: {progress.phase}",
+                completed=progress.step,
+                total=progress.num_steps,
+                tail=f"{loss}{failed}  {left}",
+            )
+        elif (
+            progress.phase != self._phase or now - self._told >= _SECONDS_A_LINE or progress.step == progress.num_steps
+        ):
+            self._line(
+                f"{progress.phase} step {progress.step}/{progress.num_steps}, {loss}{failed}{left and ', ' + left}"
+            )
+            self._told = now
+        self._phase = progress.phase
+
+    def _line(self, text: str) -> None:
+        print(f"{self._title}: {text}", file=sys.stderr, flush=True)

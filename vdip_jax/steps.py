@@ -1,0 +1,189 @@
+"""One image's optimisation: state, start, one pure update."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from vdip_jax import objective
+from vdip_jax.config import METHODS, Config
+from vdip_jax.generators import (
+    IMAGE_INPUT,
+    KERNEL_INPUT,
+    ImageGenerator,
+    KernelGenerator,
+    draw_input,
+    generate,
+    initial_parameters,
+)
+from vdip_jax.objective import Noise, Posterior, draw_noise
+
+# One vector a generator, under the names 'image' and, unless the kernel is known, 'kernel'.
+Params = dict[str, jax.Array]
+
+
+class Problem(NamedTuple):
+    """What stays fixed while one image is solved.
+
+    `y` [H, W, C]; `z_image` [H', W', 3] and `z_kernel` [200], the generators' inputs; `kernel` [kh, kw] if it
+    is known, else None; `key` for the draws of each step.
+    """
+
+    y: jax.Array
+    key: jax.Array
+    z_image: jax.Array
+    z_kernel: jax.Array
+    kernel: jax.Array | None
+
+
+class State(NamedTuple):
+    """What an update changes.
+
+    `params` are the newest, `good` the last parameters whose loss and gradient were finite; `ok` turns False, and
+    the state stands still on `good`, when an update was not finite. `loss` [num_steps] is NaN where no step has been.
+    """
+
+    params: Params
+    opt_state: optax.OptState
+    good: Params
+    ok: jax.Array
+    loss: jax.Array
+
+
+def pose(y: jax.Array, key: jax.Array, kernel_size: tuple[int, int], kernel: jax.Array | None) -> Problem:
+    """Draw the generators' fixed inputs for an image `y` [H, W, C]."""
+    canvas = (y.shape[0] + kernel_size[0] - 1, y.shape[1] + kernel_size[1] - 1)
+    key_image, key_kernel, key_steps = jax.random.split(jax.random.fold_in(key, 0), 3)
+    z_image = draw_input(key_image, (*canvas, IMAGE_INPUT), y.dtype)
+    return Problem(y, key_steps, z_image, draw_input(key_kernel, (KERNEL_INPUT,), y.dtype), kernel)
+
+
+def start(problem: Problem, key: jax.Array, config: Config) -> State:
+    """Random parameters, fresh optimizer moments."""
+    key_image, key_kernel = jax.random.split(jax.random.fold_in(key, 1))
+    params = {"image": initial_parameters(_image_generator(problem, config), key_image, problem.z_image)}
+    if problem.kernel is None:
+        params["kernel"] = initial_parameters(_kernel_generator(problem, config), key_kernel, problem.z_kernel)
+    return State(
+        params=params,
+        opt_state=optimizer(config).init(params),
+        good=params,
+        ok=jnp.ones((), bool),
+        loss=jnp.full((config.num_steps,), jnp.nan, problem.y.dtype),
+    )
+
+
+def estimate(problem: Problem, params: Params, config: Config) -> Posterior:
+    """Run the generators: the posterior that `params` stand for, std zero where q(x) is a point."""
+    channels = problem.y.shape[-1]
+    logits = generate(_image_generator(problem, config), params["image"], problem.z_image)
+    mean = jax.nn.sigmoid(logits[..., :channels])
+    kernel = problem.kernel
+    if kernel is None:
+        kernel = generate(_kernel_generator(problem, config), params["kernel"], problem.z_kernel)
+    if METHODS[config.method].gaussian:
+        # log S from the logits: log(sigmoid) underflows to -inf, log_sigmoid does not.
+        return Posterior(
+            mean, jax.nn.sigmoid(logits[..., channels:]), jax.nn.log_sigmoid(logits[..., channels:]), kernel
+        )
+    return Posterior(mean, jnp.zeros_like(mean), jnp.zeros_like(mean), kernel)
+
+
+# What an update draws; replaced where golden draws are put in.
+Draws = Callable[[Problem, jax.Array, Config], Noise]
+
+
+def draws(problem: Problem, step: jax.Array, config: Config) -> Noise:
+    """The random draws of the update number `step`."""
+    shape = (*problem.z_image.shape[:2], problem.y.shape[-1])
+    return draw_noise(jax.random.fold_in(problem.key, step), shape, problem.y.dtype, config)
+
+
+def update(
+    problem: Problem,
+    state: State,
+    step: jax.Array,
+    config: Config,
+    draws: Draws = draws,
+) -> State:
+    """The update number `step`, counted over all phases.
+
+    An update whose loss or gradient is not finite is not made. The extreme-channel methods go on after it, as
+    in the release; for the others it is the end: the state falls back on the last good parameters.
+    """
+
+    def loss_of(params: Params) -> jax.Array:
+        return phase_loss(problem, estimate(problem, params, config), step, config, draws)
+
+    loss, grads = jax.value_and_grad(loss_of)(state.params)
+    finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads))
+    updates, opt_state = optimizer(config).update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    skips = METHODS[config.method].prior == "extreme"
+    go_on = state.ok & finite
+    return State(
+        params=_choose(go_on, params, state.params if skips else state.good),
+        opt_state=_choose(go_on, opt_state, state.opt_state),
+        good=_choose(go_on, state.params, state.good),
+        ok=state.ok if skips else go_on,
+        loss=state.loss.at[step].set(loss),
+    )
+
+
+def phase_loss(problem: Problem, posterior: Posterior, step: jax.Array, config: Config, draws: Draws) -> jax.Array:
+    """The loss of the phase that `step` falls in.
+
+    A switch on the loss alone, so that all phases share one compiled pass through the networks.
+    """
+    y = problem.y
+    losses = {
+        "prefit": lambda q: objective.prefit_loss(q, y),
+        "variational": lambda q: objective.variational_loss(
+            q, y, draws(problem, step, config), kl_weight(step, config), config
+        ),
+        "ssim": lambda q: objective.ssim_loss(q, y),
+    }
+    stops = list(itertools.accumulate(num_steps for _, num_steps in config.phases))
+    index = (step >= jnp.asarray(stops[:-1], jnp.int32)).sum()
+    return jax.lax.switch(index, [losses[name] for name, _ in config.phases], posterior)
+
+
+def kl_weight(step: jax.Array, config: Config) -> jax.Array:
+    """sigma_t: decays by `sigma_decay` every `sigma_every` steps after the prefit phase."""
+    since_prefit = jnp.maximum(step - config.prefit_steps, 0)
+    return config.sigma_t * config.sigma_decay ** (since_prefit // config.sigma_every)
+
+
+def optimizer(config: Config) -> optax.GradientTransformation:
+    """Adam for each generator with its own learning rate; moments go on through all phases."""
+
+    def adam(learning_rate: float) -> optax.GradientTransformation:
+        boundaries = {config.prefit_steps + milestone: config.lr_decay for milestone in config.lr_milestones}
+        return optax.adam(optax.piecewise_constant_schedule(learning_rate, boundaries))
+
+    transforms = {"image": adam(config.lr_image), "kernel": adam(config.lr_kernel)}
+    return optax.partition(transforms, lambda params: {name: name for name in params})
+
+
+def _choose(condition: jax.Array, new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+
+
+def _image_generator(problem: Problem, config: Config) -> ImageGenerator:
+    moments = 2 if METHODS[config.method].gaussian else 1
+    return ImageGenerator(
+        features=moments * problem.y.shape[-1],
+        channels=config.channels,
+        skip_channels=config.skip_channels,
+        num_levels=config.num_levels,
+        nonlocal_from=config.nonlocal_from,
+    )
+
+
+def _kernel_generator(problem: Problem, config: Config) -> KernelGenerator:
+    height = problem.z_image.shape[0] - problem.y.shape[0] + 1
+    width = problem.z_image.shape[1] - problem.y.shape[1] + 1
+    return KernelGenerator(config.kernel_hidden, (height, width))
