@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 
 from vdip_jax import METHODS, PRESETS, Config, Refusal, __version__, checks, metrics, solve
 from vdip_jax.images import (
@@ -73,6 +73,8 @@ class Task(NamedTuple):
 
 def run() -> None:
     """Entry point of the console script."""
+    # Else absl prints JAX's search for devices.
+    logging.set_verbosity(logging.WARNING)
     app.run(main, flags_parser=_parse)
 
 
@@ -100,12 +102,12 @@ def _parse(argv: list[str]) -> list[str]:
         return flags.FLAGS(argv)
     except flags.Error as error:
         message = " ".join(str(error).split())
-        # absl names the nearest flag only for close misspellings.
+        # absl names the nearest flag for close misspellings only.
         if "Unknown command line flag" in message and "Did you mean" not in message:
             unknown = message.split("'")[1]
             near = difflib.get_close_matches(unknown, _own_flags(), n=1, cutoff=0.3)
             message += f" Did you mean: {near[0]} ?" if near else ""
-        sys.exit(f"deblur: {message} See bin/deblur --help.")
+        sys.exit(f"deblur: {message.rstrip(' .')}; see bin/deblur --help.")
 
 
 def _own_flags() -> dict[str, flags.Flag]:
@@ -136,7 +138,7 @@ def _known_kernel() -> np.ndarray | None:
     return np.asarray(checks.check_kernel(kernel), np.float32)
 
 
-def _kernel_size(image_size: tuple[int, int], fitting: int, kernel: np.ndarray | None) -> tuple[int, int]:
+def _kernel_size(image_size: tuple[int, int], fitting: int | tuple[int, int], kernel: np.ndarray | None) -> tuple[int, int]:
     """The kernel's size for one image: that of a known one, the flag's, or `fitting`."""
     size: object = fitting
     if kernel is not None:
@@ -256,10 +258,12 @@ def _write(task: Task, result: Estimate, config: Config, output: Path, seconds: 
     recorded = [f"--input={source}"] + [
         f"--{flag.name}={_flag_text(flag.value)}"
         for flag in _own_flags().values()
-        if flag.name not in ("input", "overwrite", "kernel_size") and flag.value is not None
+        if flag.name not in ("input", "overwrite", "kernel_size", "kernel") and flag.value is not None
     ]
     if _KERNEL.value is None:
         recorded.append(f"--kernel_size={task.kernel_size[0]}x{task.kernel_size[1]}")
+    else:
+        recorded.append(f"--kernel={os.path.abspath(_KERNEL.value)}")
     name, y = task.photo.name, task.photo.pixels
     record: dict[str, object] = {
         "version": __version__,

@@ -35,11 +35,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         skip_channels=16,
         nonlocal_from=5,
         prefit_steps=100,
-        variational_steps=300,
+        variational_steps=200,
         ssim_steps=500,
         lr_kernel=5e-4,
         lr_milestones=(400, 600),
-        sigma_every=150,
+        sigma_every=100,
     ),
 }
 

@@ -22,7 +22,7 @@ _SECONDS_A_LINE = 10.0
 
 def use_compile_cache() -> None:
     """Keep compiled programs in the user's cache folder, so that a second run of a shape starts at once."""
-    if jax.config.read("jax_compilation_cache_dir") is None:
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(base / "vdip_jax" / "compile"))
 

@@ -12,7 +12,7 @@ from vdip_jax.images import Photo
 from vdip_jax.operators import blur
 
 SAMPLES = ("clock", "astronaut")
-_KERNEL_SIZES = {"clock": 31, "astronaut": 19}
+_KERNEL_SIZES = {"clock": (15, 35), "astronaut": (19, 19)}
 _NOISE = 0.005
 
 
@@ -20,7 +20,7 @@ class Sample(NamedTuple):
     """An embedded photograph, a kernel size that fits it, and the truth [H, W, 3] and [kh, kw] where known."""
 
     photo: Photo
-    kernel_size: int
+    kernel_size: tuple[int, int]
     truth: np.ndarray | None = None
     kernel: np.ndarray | None = None
 
@@ -40,10 +40,10 @@ def load_sample(name: str) -> Sample:
     size = _KERNEL_SIZES[name]
     if name == "clock":
         return Sample(Photo(name, pixels), size)
-    kernel = shake_kernel(size, seed=4)
+    kernel = shake_kernel(size[0], seed=4)
     blurred = np.asarray(blur(jnp.asarray(pixels), jnp.asarray(kernel)))
     noisy = blurred + np.random.default_rng(0).normal(0, _NOISE, blurred.shape)
-    half = size // 2
+    half = size[0] // 2
     photo = Photo(name, (np.round(np.clip(noisy, 0, 1) * 255) / 255).astype(np.float32))
     return Sample(photo, size, pixels[half:-half, half:-half], kernel)
 

@@ -1,0 +1,197 @@
+"""bin/deblur from the outside: what it writes, what it refuses, how it fails."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vdip_jax import Config, cli, results
+
+ROOT = Path(__file__).parent.parent
+TINY = (
+    "--channels=4",
+    "--prefit_steps=2",
+    "--variational_steps=2",
+    "--ssim_steps=2",
+    "--kernel_size=5x7",
+    "--nocompile_cache",
+)
+
+
+def deblur(*arguments, cwd=ROOT):
+    # The module, not the launcher: which Python to use is settled when tests run.
+    command = [sys.executable, "-P", "-m", "vdip_jax.cli", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
+
+
+def picture(path, shape=(40, 44), seed=0):
+    pixels = np.random.default_rng(seed).integers(0, 255, shape, np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def refused(run, *words):
+    """One sentence on stderr, exit status 1, no traceback, every word in it."""
+    assert run.returncode == 1, run.stderr
+    assert "Traceback" not in run.stderr
+    assert len(run.stderr.strip().splitlines()) == 1, run.stderr
+    for word in words:
+        assert word in run.stderr
+
+
+@pytest.fixture(scope="module")
+def solved(tmp_path_factory):
+    """Three photographs solved in one run: two gray of one size in a batch, one in colour from a folder."""
+    folder = tmp_path_factory.mktemp("solved")
+    (folder / "in").mkdir()
+    names = [picture(folder / "in" / f"gray{i}.png", seed=i) for i in (0, 1)]
+    names.append(picture(folder / "in" / "red green.png", (40, 44, 3), seed=2))
+    run = deblur("in", "--output=out", "--batch_size=2", "--seed=5", *TINY, cwd=folder)
+    assert run.returncode == 0, run.stderr
+    return folder, run
+
+
+def test_every_file_is_written_and_named(solved):
+    folder, run = solved
+    for name in ("gray0", "gray1", "red green"):
+        for suffix in results.SUFFIXES:
+            assert (folder / "out" / (name + suffix)).stat().st_size > 0
+            assert name + suffix in run.stdout
+    assert Image.open(folder / "out" / "gray0.png").size == (44, 40)
+    assert Image.open(folder / "out" / "red green.png").mode == "RGB"
+    kernel = np.load(folder / "out" / "gray0_kernel.npy")
+    assert kernel.shape == (5, 7)
+    np.testing.assert_allclose(kernel.sum(), 1, rtol=1e-5)
+    assert not list((folder / "out").glob(".*"))
+
+
+def test_progress_in_a_pipe_is_plain_lines(solved):
+    _, run = solved
+    assert "ssim step 6/6, loss 0." in run.stderr
+    assert "\x1b" not in run.stderr
+
+
+def test_record_tells_settings_versions_seed_times_and_losses(solved):
+    folder, _ = solved
+    record = json.loads((folder / "out" / "gray1.json").read_text())
+    assert record["ok"] is True
+    assert record["seed"] == 5
+    assert record["config"]["channels"] == 4
+    assert record["versions"]["jax"]
+    assert record["seconds"] > 0
+    assert set(record["final_loss"]) == {"prefit", "variational", "ssim"}
+
+
+def test_recorded_flags_repeat_the_run_alone(solved):
+    """gray1 was solved in a batch of two; alone, from its flagfile, it comes out the same to rounding."""
+    folder, _ = solved
+    flagfile = folder / "out" / "gray1.flags"
+    run = deblur(f"--flagfile={flagfile}", "--output=again", "--nocompile_cache", cwd=folder)
+    assert run.returncode == 0, run.stderr
+    first, again = (np.asarray(Image.open(folder / d / "gray1.png"), int) for d in ("out", "again"))
+    assert np.abs(first - again).max() <= 2
+
+
+def test_results_are_not_replaced_unasked(solved):
+    folder, _ = solved
+    before = (folder / "out" / "gray0.png").read_bytes()
+    refused(deblur("in/gray0.png", "--output=out", "--seed=6", *TINY, cwd=folder), "gray0.png", "--overwrite")
+    assert (folder / "out" / "gray0.png").read_bytes() == before
+
+
+def test_scored_sample_with_a_known_kernel(tmp_path):
+    np.save(tmp_path / "kernel.npy", np.full((19, 19), 1 / 361, np.float32))
+    tiny = [flag for flag in TINY if "kernel_size" not in flag]
+    run = deblur("sample:astronaut", "--kernel=kernel.npy", "--output=out", *tiny, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "PSNR 21.45 ->" in run.stdout
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "astronaut_kernel.npy"), 1 / 361, rtol=1e-5)
+    assert json.loads((tmp_path / "out" / "astronaut.json").read_text())["score"]["protocol"] == "rgb"
+
+
+def test_an_image_that_diverges_keeps_its_last_good_state_and_the_others_go_on(tmp_path):
+    for name in ("a", "b"):
+        picture(tmp_path / f"{name}.png")
+    run = deblur("a.png", "b.png", "--output=out", "--lr_image=1e38", *TINY, cwd=tmp_path)
+    assert run.returncode == 2, run.stderr
+    assert "a: an update was not finite" in run.stderr
+    assert "b: an update was not finite" in run.stderr
+    assert "Traceback" not in run.stderr
+    for name in ("a", "b"):
+        assert json.loads((tmp_path / "out" / f"{name}.json").read_text())["ok"] is False
+        assert np.isfinite(np.load(tmp_path / "out" / f"{name}_kernel.npy")).all()
+
+
+BAD = {
+    "missing file": (("nowhere.png",), ("nowhere.png", "no such file")),
+    "not an image": (("text.png",), ("text.png", "expected an image")),
+    "directory with no images": (("empty",), ("empty", "found none")),
+    "one pixel": (("pixel.png",), ("pixel.png", "1x1")),
+    "zero bytes": (("zero.png",), ("zero.png", "expected an image")),
+    "smaller than the network allows": (("small.png", "--kernel_size=3"), ("small.png", "at least")),
+    "even kernel": (("good.png", "--kernel_size=4"), ("odd", "4")),
+    "zero kernel": (("good.png", "--kernel_size=0"), ("odd", "0")),
+    "negative kernel": (("good.png", "--kernel_size=-5"), ("odd", "-5")),
+    "kernel larger than the image": (("good.png", "--kernel_size=99"), ("99x99", "40x44")),
+    "kernel size not a number": (("good.png", "--kernel_size=big"), ("odd", "big")),
+    "unknown flag": (("good.png", "--kernal=3"), ("kernal", "kernel")),
+    "unknown method": (("good.png", "--method=vdip-sprase"), ("vdip-sparse", "did you mean")),
+    "unknown preset": (("good.png", "--preset=publshed"), ("did you mean 'published'",)),
+    "unknown sample": (("sample:klock",), ("did you mean 'clock'",)),
+    "images given twice": (("good.png", "--input=good.png"), ("--input",)),
+    "kernel and its size": (("good.png", "--kernel=k.npy", "--kernel_size=5"), ("contradict",)),
+    "samples for a point method": (("good.png", "--method=dip", "--num_samples=4"), ("--num_samples", "dip")),
+    "kernel file not an array": (("good.png", "--kernel=good.png"), (".npy",)),
+    "two results of one name": (("good.png", "other/good.png"), ("both be written",)),
+    "output is a file": (("good.png", "--output=text.png"), ("text.png", "folder")),
+    "negative learning rate": (("good.png", "--lr_image=-1"), ("lr_image", "-1")),
+    "no steps at all": (
+        ("good.png", "--prefit_steps=0", "--variational_steps=0", "--ssim_steps=0"),
+        ("number of steps",),
+    ),
+    "flagfile missing": (("good.png", "--flagfile=no.flags"), ("no.flags",)),
+}
+
+
+@pytest.fixture(scope="module")
+def bad_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bad")
+    for name in ("empty", "other"):
+        (folder / name).mkdir()
+    (folder / "text.png").write_text("not a picture")
+    (folder / "zero.png").write_bytes(b"")
+    picture(folder / "pixel.png", (1, 1))
+    picture(folder / "small.png", (12, 12))
+    picture(folder / "good.png")
+    picture(folder / "other" / "good.png")
+    np.save(folder / "k.npy", np.ones((5, 5), np.float32))
+    return folder
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_before_any_work(case, bad_folder):
+    arguments, words = BAD[case]
+    before = sorted(bad_folder.rglob("*"))
+    refused(deblur(*arguments, cwd=bad_folder), *words)
+    assert sorted(bad_folder.rglob("*")) == before
+
+
+def test_one_bad_photograph_among_good_ones_is_refused_before_any_work(bad_folder):
+    refused(deblur("good.png", "text.png", cwd=bad_folder), "text.png")
+    assert not (bad_folder / "deblurred").exists()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.flags")), ids=lambda path: path.name)
+def test_every_flagfile_is_valid(path):
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    known = {flag.name for flag in cli._own_flags().values()}
+    settings = dict(line.removeprefix("--").split("=") for line in lines)
+    assert set(settings) <= known
+    assert Config.preset(settings["preset"], method=settings["method"])
+    assert f"--flagfile=configs/{path.name}" in path.read_text(), "the header tells the command"

@@ -1,0 +1,49 @@
+"""Compile cache, device record, progress."""
+
+import json
+
+import jax
+import numpy as np
+
+from vdip_jax.runtime import Reporter, describe, use_compile_cache
+from vdip_jax.solver import Progress
+
+
+def test_the_record_of_a_run_names_device_and_versions():
+    record = json.loads(json.dumps(describe()))
+    assert record["platform"] == jax.devices()[0].platform
+    assert record["versions"]["jax"] == jax.__version__
+
+
+def test_compiled_programs_are_kept_in_the_users_cache_folder(monkeypatch, tmp_path):
+    before = jax.config.jax_compilation_cache_dir
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    try:
+        use_compile_cache()
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "vdip_jax" / "compile")
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_a_cache_folder_from_the_environment_is_left_alone(monkeypatch):
+    before = jax.config.jax_compilation_cache_dir
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
+    use_compile_cache()
+    assert jax.config.jax_compilation_cache_dir == before
+
+
+def test_in_a_pipe_progress_is_a_line_a_phase_and_one_at_the_end(capsys):
+    ok = np.array([True, False])
+    with Reporter("photo") as report:
+        report(Progress("prefit", 1, 40, np.array([0.5, 0.3]), ok))
+        report(Progress("prefit", 2, 40, np.array([0.5, 0.3]), ok))
+        report(Progress("ssim", 20, 40, np.float32(0.25), np.True_))
+        report(Progress("ssim", 40, 40, np.float32(0.125), np.True_))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "photo: compiling"
+    assert lines[1] == "photo: prefit step 1/40, loss 0.4000, not finite"
+    assert lines[2].startswith("photo: ssim step 20/40, loss 0.2500, ")
+    assert lines[2].endswith(" s left")
+    assert lines[3].startswith("photo: ssim step 40/40, loss 0.1250, 0 s left")
+    assert len(lines) == 4
