@@ -34,12 +34,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         channels=32,
         skip_channels=16,
         nonlocal_from=5,
-        prefit_steps=100,
-        variational_steps=200,
+        prefit_steps=60,
+        variational_steps=140,
         ssim_steps=500,
         lr_kernel=5e-4,
-        lr_milestones=(400, 600),
-        sigma_every=100,
+        lr_milestones=(400, 550),
+        sigma_every=70,
     ),
 }
 

@@ -1,0 +1,297 @@
+"""solve: chunks, batches, shapes, known kernels, jit and vmap, runs that break."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.ndimage
+import scipy.signal
+
+from vdip_jax import Config, Progress, Result, solve, steps
+
+CONFIG = Config(
+    channels=4,
+    skip_channels=4,
+    num_levels=1,
+    nonlocal_from=0,
+    kernel_hidden=16,
+    prefit_steps=2,
+    variational_steps=3,
+    ssim_steps=2,
+    lr_kernel=1e-3,
+)
+KEY = jax.random.key(7)
+SIZE = (24, 20)
+KERNEL_SIZE = (5, 3)
+KNOWN = np.outer([1, 2, 3, 2, 1], [1, 2, 1]).astype(np.float32) / 36
+# Two compiled programs of one computation round differently, and Adam divides small gradients by their own
+# size: after these 7 steps the results differ by some 1e-6; a wrong key or image differs by 0.01 and more.
+ROUNDING = 1e-4
+DIFFERENT = 1e-3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    """Compile without optimisation: the same programs, in a third of the time."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+def photo(seed, channels=1):
+    """A blurred image [H, W, C]: blobs convolved with the known kernel."""
+    noise = np.random.default_rng(seed).random((SIZE[0] + 4, SIZE[1] + 2, channels))
+    sharp = scipy.ndimage.gaussian_filter(noise, (1, 1, 0))
+    sharp = (sharp - sharp.min()) / (sharp.max() - sharp.min())
+    planes = [scipy.signal.convolve2d(sharp[..., c], KNOWN, mode="valid") for c in range(channels)]
+    return np.clip(np.stack(planes, axis=-1), 0, 1).astype(np.float32)
+
+
+PHOTOS = np.stack([photo(seed) for seed in range(3)])
+GRAY = PHOTOS[0, ..., 0]
+
+
+def run(y=GRAY, key=KEY, *, config=CONFIG, **options):
+    if "kernel" not in options:
+        options["kernel_size"] = KERNEL_SIZE
+    return jax.tree.map(np.asarray, solve(y, key, config=config, **options))
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return run()
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return run(PHOTOS)
+
+
+@pytest.fixture(scope="module")
+def singles():
+    return [run(y[..., 0], jax.random.fold_in(KEY, i)) for i, y in enumerate(PHOTOS)]
+
+
+@pytest.fixture(scope="module")
+def colour():
+    """Three channels and three Monte Carlo samples."""
+    return run(photo(0, 3), config=dataclasses.replace(CONFIG, num_samples=3))
+
+
+@pytest.fixture(scope="module")
+def known():
+    return run(kernel=2 * KNOWN)
+
+
+def assert_identical(first, second):
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def assert_close(first, second):
+    for name, a, b in zip(Result._fields, first, second, strict=True):
+        np.testing.assert_allclose(a.reshape(b.shape), b, rtol=0, atol=ROUNDING, err_msg=name)
+
+
+def check_result(result, shape):
+    assert result.image.shape == result.std.shape == shape
+    assert ((result.image >= 0) & (result.image <= 1)).all()
+    assert ((result.std > 0) & (result.std < 1)).all()
+    assert result.kernel.shape == KERNEL_SIZE
+    assert (result.kernel >= 0).all()
+    # float32 sum of 15 numbers.
+    np.testing.assert_allclose(result.kernel.sum(), 1, rtol=1e-6)
+    assert result.loss.shape == (CONFIG.num_steps,)
+    assert np.isfinite(result.loss).all()
+    assert result.ok.shape == () and result.ok
+    assert {leaf.dtype for leaf in (result.image, result.std, result.kernel, result.loss)} == {np.dtype("float32")}
+
+
+def test_gray_image_gives_a_gray_image_and_a_kernel_of_sum_one(plain):
+    check_result(plain, SIZE)
+
+
+def test_colour_image_and_several_samples_give_a_colour_image_and_one_kernel(colour):
+    check_result(colour, (*SIZE, 3))
+
+
+def test_image_with_one_channel_keeps_its_axis_and_its_numbers(plain):
+    result = run(GRAY[..., None])
+    check_result(result, (*SIZE, 1))
+    assert_identical(result._replace(image=result.image[..., 0], std=result.std[..., 0]), plain)
+
+
+def test_image_is_the_canvas_cropped_to_the_observed_frame(monkeypatch):
+    config = dataclasses.replace(CONFIG, sigma_every=999)
+
+    def coordinates(problem, params, config):
+        """A posterior whose mean counts the canvas's pixels."""
+        canvas = problem.z_image.shape[:2]
+        mean = jnp.arange(np.prod(canvas), dtype=jnp.float32).reshape(*canvas, 1)
+        return steps.Posterior(mean, mean, mean, jnp.full(KERNEL_SIZE, 1 / 15))
+
+    monkeypatch.setattr(steps, "estimate", coordinates)
+    monkeypatch.setattr(steps, "update", lambda problem, state, step, config: state)
+    image = run(config=config).image
+    expected = np.arange(28 * 22, dtype=np.float32).reshape(28, 22)[2:26, 1:21]
+    np.testing.assert_array_equal(image, expected)
+
+
+@pytest.mark.parametrize("chunk_steps", [1, 3, 1000])
+def test_chunked_run_equals_the_straight_run_bit_for_bit(plain, chunk_steps):
+    assert_identical(run(chunk_steps=chunk_steps), plain)
+
+
+def test_chunked_batch_equals_the_straight_batch_bit_for_bit(batch):
+    assert_identical(run(PHOTOS, chunk_steps=2), batch)
+
+
+def test_same_key_gives_the_same_result_and_another_key_another(plain):
+    assert_identical(run(key=jax.random.key(7)), plain)
+    other = run(key=jax.random.key(8))
+    assert np.abs(other.image - plain.image).max() > DIFFERENT
+    assert np.abs(other.kernel - plain.kernel).max() > DIFFERENT
+
+
+def test_batch_equals_its_images_one_by_one_with_folded_keys(batch, singles):
+    assert batch.image.shape == batch.std.shape == (3, *SIZE, 1)
+    assert batch.kernel.shape == (3, *KERNEL_SIZE)
+    assert batch.loss.shape == (3, CONFIG.num_steps)
+    assert batch.ok.tolist() == [True] * 3
+    for i, single in enumerate(singles):
+        assert_close(jax.tree.map(lambda leaf, i=i: leaf[i], batch), single)
+    assert np.abs(singles[0].image - singles[1].image).max() > DIFFERENT
+
+
+def test_batch_takes_one_key_an_image(batch):
+    keys = jnp.stack([jax.random.fold_in(KEY, i) for i in range(3)])
+    assert_identical(run(PHOTOS, keys), batch)
+
+
+def test_batch_takes_the_keys_as_they_are_given(batch):
+    keys = jnp.stack([jax.random.fold_in(KEY, i) for i in (1, 0, 2)])
+    other = run(PHOTOS, keys)
+    assert np.abs(other.image[0] - batch.image[0]).max() > DIFFERENT
+    np.testing.assert_array_equal(other.image[2], batch.image[2])
+
+
+def test_known_kernel_is_returned_scaled_and_only_the_image_is_solved(known, plain):
+    check_result(known, SIZE)
+    np.testing.assert_allclose(known.kernel, KNOWN, rtol=1e-6)
+    # The prefit's kernel term is a constant that the free kernel does not have.
+    assert np.abs(known.image - plain.image).max() > DIFFERENT
+
+
+def test_known_kernel_may_come_with_its_own_size(known):
+    assert_identical(run(kernel=2 * KNOWN, kernel_size=KERNEL_SIZE), known)
+
+
+def read(progress):
+    return progress._replace(loss=np.array(progress.loss), ok=np.array(progress.ok))
+
+
+def test_callback_sees_every_chunk_in_order_to_the_last_step(plain):
+    seen = []
+    result = run(chunk_steps=2, callback=lambda progress: seen.append(read(progress)))
+    assert all(isinstance(progress, Progress) for progress in seen)
+    assert [(p.step, p.phase, p.num_steps) for p in seen] == [
+        (2, "prefit", 7), (4, "variational", 7), (6, "ssim", 7), (7, "ssim", 7)
+    ]  # fmt: skip
+    assert [p.loss for p in seen] == [result.loss[p.step - 1] for p in seen]
+    assert all(p.ok for p in seen)
+    assert_identical(result, plain)
+
+
+def test_callback_sees_monotone_steps_where_the_chunks_choose_themselves():
+    seen = []
+    run(callback=lambda progress: seen.append(progress.step))
+    assert seen == sorted(set(seen))
+    assert seen[0] >= 1 and seen[-1] == CONFIG.num_steps
+
+
+def test_what_a_callback_was_told_can_be_read_after_the_run():
+    seen = []
+    run(chunk_steps=3, callback=seen.append)
+    assert [bool(progress.ok) for progress in seen] == [True] * 3
+    assert np.isfinite([float(progress.loss) for progress in seen]).all()
+
+
+def test_callback_of_a_batch_sees_every_image():
+    seen = []
+    result = run(PHOTOS, chunk_steps=7, callback=lambda progress: seen.append(read(progress)))
+    assert len(seen) == 1
+    np.testing.assert_array_equal(seen[0].loss, result.loss[:, -1])
+    assert seen[0].ok.tolist() == [True] * 3
+
+
+def solve_plainly(y, key):
+    return solve(y, key, kernel_size=KERNEL_SIZE, config=CONFIG)
+
+
+def test_solve_inside_jit_equals_the_plain_call(plain):
+    assert_close(jax.tree.map(np.asarray, jax.jit(solve_plainly)(GRAY, KEY)), plain)
+
+
+def folded_keys():
+    return jnp.stack([jax.random.fold_in(KEY, i) for i in range(3)])
+
+
+@pytest.mark.parametrize("function", [solve_plainly, jax.jit(solve_plainly)], ids=["plain", "jitted"])
+def test_vmap_of_solve_equals_the_images_one_by_one(function, singles):
+    results = jax.tree.map(np.asarray, jax.vmap(function)(PHOTOS[..., 0], folded_keys()))
+    for i, single in enumerate(singles):
+        assert_close(jax.tree.map(lambda leaf, i=i: leaf[i], results), single)
+
+
+def test_callback_is_not_called_inside_jit():
+    seen = []
+    jax.eval_shape(lambda y: solve(y, KEY, kernel_size=KERNEL_SIZE, config=CONFIG, callback=seen.append), GRAY)
+    assert seen == []
+
+
+def test_float64_image_is_solved_in_float64_where_jax_has_it():
+    with jax.enable_x64(True):
+        y = jax.ShapeDtypeStruct(SIZE, jnp.float64)
+        result = jax.eval_shape(lambda y: solve(y, KEY, kernel_size=KERNEL_SIZE, config=CONFIG), y)
+    assert {leaf.dtype for leaf in result[:4]} == {jnp.dtype("float64")}
+
+
+def test_run_that_overflows_stops_and_keeps_a_finite_image():
+    # The first update throws the parameters so far that the network's squares overflow.
+    result = run(config=dataclasses.replace(CONFIG, lr_image=1e30))
+    assert not result.ok
+    assert np.isfinite(result.loss[0]) and not np.isfinite(result.loss[1])
+    for field in (result.image, result.std, result.kernel):
+        assert np.isfinite(field).all()
+    np.testing.assert_allclose(result.kernel.sum(), 1, rtol=1e-6)
+
+
+def test_image_that_breaks_in_the_middle_leaves_the_others_of_its_batch_alone(monkeypatch, singles):
+    # A setting that no step of this schedule reaches, so that programs compiled with the fault stay apart.
+    config = dataclasses.replace(CONFIG, sigma_every=1001)
+    healthy = steps.update
+    broken_image = jnp.asarray(PHOTOS[1])
+
+    def update(problem, state, step, config):
+        """The true update, its draws NaN at step 3 of one image."""
+
+        def draws(problem, step, config):
+            broken = (step == 3) & (problem.y == broken_image).all()
+            return jax.tree.map(lambda eps: jnp.where(broken, jnp.nan, eps), steps.draws(problem, step, config))
+
+        return healthy(problem, state, step, config, draws)
+
+    monkeypatch.setattr(steps, "update", update)
+    seen = []
+    result = run(PHOTOS, config=config, chunk_steps=2, callback=lambda progress: seen.append(read(progress)))
+    assert [p.ok.tolist() for p in seen] == [[True] * 3] + [[True, False, True]] * 3
+    assert result.ok.tolist() == [True, False, True]
+    assert np.isfinite(result.image).all() and np.isfinite(result.kernel).all()
+    for i in (0, 2):
+        assert_close(jax.tree.map(lambda leaf, i=i: leaf[i], result), singles[i])
+    # The broken one is not where it started: it keeps what it had learned up to its last good state.
+    np.testing.assert_allclose(result.loss[1, :3], singles[1].loss[:3], rtol=0, atol=ROUNDING)
+    assert np.isnan(result.loss[1, 3])
+    np.testing.assert_allclose(result.kernel[1].sum(), 1, rtol=1e-6)

@@ -1,0 +1,262 @@
+"""One image's updates: schedule, learning rates, all six methods, updates that are not finite."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.ndimage
+from jax.flatten_util import ravel_pytree
+
+from vdip_jax import METHODS, Config, objective, steps
+from vdip_jax.generators import parameter_tree
+from vdip_jax.objective import Posterior
+from vdip_jax.steps import State
+
+# The canvas of 36x36 is just large enough for the extreme-channel window.
+SMALL = dict(
+    channels=4,
+    skip_channels=4,
+    num_levels=1,
+    nonlocal_from=0,
+    kernel_hidden=16,
+    prefit_steps=3,
+    variational_steps=6,
+    ssim_steps=4,
+    lr_kernel=1e-3,
+)
+KEY = jax.random.key(0)
+NEVER = -1
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    """Compile without optimisation: the same programs, in a third of the time."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+def config_of(method):
+    return Config(method=method, **SMALL)
+
+
+@functools.cache
+def begin(config):
+    """A problem and its first state, with parameters from NumPy: `steps.start` would compile for longer."""
+    noise = np.random.default_rng(0).random((32, 34))
+    y = scipy.ndimage.gaussian_filter(noise, 1.5)[..., None].astype(np.float32)
+    problem = steps.pose(jnp.asarray((y - y.min()) / (y.max() - y.min())), KEY, (5, 3), None)
+    shapes = jax.eval_shape(lambda: steps.start(problem, KEY, config))
+    draws = np.random.default_rng(1)
+    params = {
+        name: jnp.asarray(draws.uniform(-0.3, 0.3, leaf.shape), leaf.dtype) for name, leaf in shapes.params.items()
+    }
+    opt_state = steps.optimizer(config).init(params)
+    return problem, State(params, opt_state, params, jnp.ones((), bool), jnp.full(config.num_steps, jnp.nan))
+
+
+@functools.cache
+def updater(config):
+    """One compiled update with the same draws at every step, but for NaN at the step `poisoned`."""
+
+    @jax.jit
+    def run(problem, state, step, poisoned):
+        def draws(problem, step, config):
+            noise = steps.draws(problem, 0, config)
+            return noise._replace(likelihood=noise.likelihood + jnp.where(step == poisoned, jnp.nan, 0))
+
+        return steps.update(problem, state, step, config, draws)
+
+    return run
+
+
+def states(config, poisoned=NEVER):
+    """The state before each update and the last, as NumPy arrays."""
+    problem, state = begin(config)
+    history = [state]
+    for step in range(config.num_steps):
+        history.append(updater(config)(problem, history[-1], step, poisoned))
+    return jax.tree.map(np.asarray, history)
+
+
+def assert_equal(first, second):
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def differ(first, second):
+    return all((first[name] != second[name]).any() for name in first)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_finite_losses_that_fall_in_every_phase(method):
+    last = states(config_of(method))[-1]
+    assert last.ok
+    assert np.isfinite(last.loss).all()
+    for phase in (last.loss[:3], last.loss[3:9], last.loss[9:]):
+        assert phase[-1] < phase[0]
+    assert all(np.isfinite(vector).all() for vector in last.params.values())
+
+
+def test_methods_differ_in_the_variational_phase_only_where_they_should():
+    losses = {method: states(config_of(method))[-1].loss for method in METHODS}
+    for kind in ("dip", "vdip"):
+        names = [name for name in METHODS if name.startswith(f"{kind}")]
+        prefit = [losses[name][:3] for name in names]
+        # The same network and the same loss before any prior enters; rounding of one compiled program against
+        # another's.
+        np.testing.assert_allclose(prefit, [prefit[0]] * 3, rtol=1e-4)
+    assert len({float(loss[3]) for loss in losses.values()}) == len(METHODS)
+
+
+@pytest.mark.parametrize("poisoned", [3, 6])
+def test_update_that_is_not_finite_ends_the_run_on_the_last_good_parameters(poisoned):
+    history = states(config_of("vdip-sparse"), poisoned)
+    before, after, last = history[poisoned], history[poisoned + 1], history[-1]
+    assert before.ok and not after.ok and not last.ok
+    # The newest parameters made the loss NaN; the last that did not are those of one update before.
+    assert_equal(after.params, history[poisoned - 1].params)
+    assert differ(after.params, before.params)
+    for state in (after, last):
+        assert_equal(state.params, before.good)
+        assert_equal(state.good, before.good)
+        assert_equal(state.opt_state, before.opt_state)
+
+
+def test_loss_is_not_a_number_for_steps_that_were_not_made():
+    loss = states(config_of("vdip-sparse"), 6)[-1].loss
+    assert np.isfinite(loss[:6]).all()
+    assert np.isnan(loss[6:]).all()
+
+
+def test_extreme_method_skips_an_update_that_is_not_finite_and_goes_on():
+    history = states(config_of("vdip-extreme"), 6)
+    before, after, following = history[6:9]
+    assert after.ok and history[-1].ok
+    assert_equal(after.params, before.params)
+    assert_equal(after.opt_state, before.opt_state)
+    assert differ(following.params, after.params)
+    loss = history[-1].loss
+    assert np.isnan(loss[6])
+    assert np.isfinite(np.delete(loss, 6)).all()
+
+
+def test_good_parameters_are_the_last_whose_loss_was_finite():
+    history = states(config_of("vdip-sparse"))
+    for earlier, state in zip(history, history[1:], strict=False):
+        assert_equal(state.good, earlier.params)
+
+
+@pytest.mark.parametrize("method", ["dip-sparse", "vdip-sparse"])
+def test_point_methods_have_zero_std_and_gaussian_ones_do_not(method):
+    config = config_of(method)
+    problem, state = begin(config)
+    posterior = jax.jit(steps.estimate, static_argnums=2)(problem, state.params, config)
+    assert posterior.mean.shape == posterior.std.shape == posterior.log_std.shape == (36, 36, 1)
+    assert (posterior.mean > 0).all() and (posterior.mean < 1).all()
+    assert posterior.kernel.shape == (5, 3)
+    if METHODS[method].gaussian:
+        assert (posterior.std > 0).all() and (posterior.std < 1).all()
+        # float32 rounding of exp(log S) against S.
+        np.testing.assert_allclose(jnp.exp(posterior.log_std), posterior.std, rtol=1e-5)
+    else:
+        assert not posterior.std.any() and not posterior.log_std.any()
+
+
+def test_log_std_stays_finite_where_the_std_underflows():
+    config = config_of("vdip-sparse")
+    problem, state = begin(config)
+    network = steps._image_generator(problem, config)
+    tree = parameter_tree(network, state.params["image"], problem.z_image)
+    tree["output"]["bias"] = tree["output"]["bias"].at[1].set(-1000.0)
+    params = {**state.params, "image": ravel_pytree(tree)[0]}
+    posterior = jax.jit(steps.estimate, static_argnums=2)(problem, params, config)
+    assert not posterior.std.any()
+    assert (posterior.log_std < -900).all() and jnp.isfinite(posterior.log_std).all()
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [(0, 0.2), (499, 0.2), (500, 0.2), (1499, 0.2), (1500, 0.02), (2499, 0.02), (2500, 0.002), (5499, 2e-5)],
+)
+def test_kl_weight_decays_every_thousand_steps_after_prefit(step, expected):
+    # float32 powers of 0.1.
+    np.testing.assert_allclose(steps.kl_weight(jnp.asarray(step), Config(sigma_t=0.2)), expected, rtol=1e-5)
+
+
+def test_learning_rates_are_halved_at_milestones_counted_from_the_end_of_prefit():
+    config = Config(prefit_steps=3, lr_milestones=(2, 4, 5), lr_decay=0.5, lr_image=0.01, lr_kernel=1e-4)
+    adam = steps.optimizer(config)
+    params = {"image": jnp.zeros(2), "kernel": jnp.zeros(3)}
+    ones = jax.tree.map(jnp.ones_like, params)
+    state = adam.init(params)
+    rates = {"image": [], "kernel": []}
+    advance = jax.jit(adam.update)
+    for _ in range(10):
+        # Under a constant gradient of one every Adam step has the size of its learning rate.
+        updates, state = advance(ones, state, params)
+        for name, rate in rates.items():
+            rate.append(-float(updates[name][0]))
+    factors = np.array([1, 1, 1, 1, 1, 0.5, 0.5, 0.25, 0.125, 0.125])
+    # float32 rounding of Adam's 1 - 0.999^t; a missed milestone is a factor of 2.
+    np.testing.assert_allclose(rates["image"], 0.01 * factors, rtol=1e-4)
+    np.testing.assert_allclose(rates["kernel"], 1e-4 * factors, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("step", "phase"), [(0, "prefit"), (2, "prefit"), (3, "variational"), (8, "variational"), (9, "ssim"), (12, "ssim")]
+)
+def test_each_step_has_the_loss_of_its_phase(step, phase):
+    config = config_of("vdip-sparse")
+    problem, _ = begin(config)
+    draws = np.random.default_rng(step)
+    std = draws.uniform(0.1, 0.2, (36, 36, 1)).astype(np.float32)
+    kernel = np.full((5, 3), 1 / 15, np.float32)
+    posterior = Posterior(draws.random((36, 36, 1)).astype(np.float32), std, np.log(std), kernel)
+    noise = steps.draws(problem, step, config)
+    expected = {
+        "prefit": lambda: objective.prefit_loss(posterior, problem.y),
+        "variational": lambda: objective.variational_loss(posterior, problem.y, noise, 0.1, config),
+        "ssim": lambda: objective.ssim_loss(posterior, problem.y),
+    }[phase]
+    got = phase_loss(problem, posterior, step, config)
+    # Two compiled programs of one formula in float32.
+    np.testing.assert_allclose(got, jax.jit(expected)(), rtol=1e-5)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def phase_loss(problem, posterior, step, config):
+    return steps.phase_loss(problem, posterior, step, config, steps.draws)
+
+
+def test_draws_depend_on_the_step_and_on_nothing_else():
+    config = config_of("vdip-sparse")
+    problem, _ = begin(config)
+    first, again, other = (steps.draws(problem, step, config).likelihood for step in (4, 4, 5))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).mean() > 0.99
+
+
+def test_inputs_are_drawn_on_the_canvas_and_differ_between_keys():
+    y = jnp.zeros((12, 13, 3))
+    problem, other = (steps.pose(y, jax.random.key(seed), (5, 3), None) for seed in (0, 1))
+    assert problem.z_image.shape == (16, 15, 3)
+    assert problem.z_kernel.shape == (200,)
+    assert (problem.z_image != other.z_image).mean() > 0.99
+    assert (problem.z_kernel != other.z_kernel).mean() > 0.99
+
+
+def test_state_starts_clean_and_without_a_kernel_network_where_the_kernel_is_known():
+    config = config_of("vdip-sparse")
+    y = jax.ShapeDtypeStruct((32, 34, 1), jnp.float32)
+    kernel = jax.ShapeDtypeStruct((5, 3), jnp.float32)
+
+    def start(y, kernel):
+        return steps.start(steps.pose(y, KEY, (5, 3), kernel), KEY, config)
+
+    assert set(jax.eval_shape(start, y, None).params) == {"image", "kernel"}
+    known = jax.eval_shape(start, y, kernel)
+    assert set(known.params) == {"image"}
+    assert known.loss.shape == (config.num_steps,)
