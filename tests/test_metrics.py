@@ -52,9 +52,7 @@ def test_score_is_that_of_the_cropped_images_where_no_shift_helps():
     got = score(estimate, truth)
     assert got.shift == (0, 0)
     assert not got.at_border
-    np.testing.assert_allclose(
-        got.psnr, peak_signal_noise_ratio(crop(truth), crop(estimate), data_range=1), rtol=1e-12
-    )
+    np.testing.assert_allclose(got.psnr, peak_signal_noise_ratio(crop(truth), crop(estimate), data_range=1), rtol=1e-12)
     np.testing.assert_allclose(got.ssim, skimage_ssim(crop(truth), crop(estimate)), rtol=1e-10)
 
 
@@ -112,6 +110,18 @@ def test_best_shift_equals_that_of_brute_force(down, right, at_border):
     assert got.shift == shift == (down, right)
     np.testing.assert_allclose(got.psnr, -10 * np.log10(error), rtol=1e-10)
     assert got.at_border == at_border
+
+
+@pytest.mark.parametrize(("down", "right"), [(0, 10.5), (10.75, 1), (-10.5, 0), (2, -12)])
+def test_shift_stays_within_the_range_where_the_estimate_moved_beyond_it(down, right):
+    truth = smooth()
+    estimate = moved(truth, down, right)
+    error, shift = brute_force(estimate, truth)
+    got = score(estimate, truth)
+    assert got.shift == shift
+    assert max(map(abs, got.shift)) == MAX_SHIFT
+    assert got.at_border
+    np.testing.assert_allclose(got.psnr, -10 * np.log10(error), rtol=1e-10)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

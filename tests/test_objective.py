@@ -85,9 +85,7 @@ def test_ssim_loss_is_that_of_the_reblurred_mean_with_zeros_outside():
     blurred = reblurred(posterior.mean, posterior.kernel)
 
     def window(image):
-        planes = [
-            scipy.ndimage.gaussian_filter(image[..., c], 1.5, mode="constant", radius=5) for c in range(CHANNELS)
-        ]
+        planes = [scipy.ndimage.gaussian_filter(image[..., c], 1.5, mode="constant", radius=5) for c in range(CHANNELS)]
         return np.stack(planes, axis=-1)
 
     ma, mb = window(blurred), window(y)

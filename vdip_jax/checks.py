@@ -64,6 +64,8 @@ def check_images(y: Any) -> jax.Array:
             f"y must be a floating-point array with values in [0, 1], got dtype {y.dtype}; convert it first, "
             f"for 8-bit images with y.astype('float32') / 255."
         )
+    if y.dtype not in (jnp.float32, jnp.float64):
+        raise Refusal(f"y must be float32 or float64, got {y.dtype}; convert it with y.astype('float32').")
     if y.ndim not in (2, 3, 4):
         raise Refusal(f"y must have shape [H, W], [H, W, C] or [B, H, W, C], got {tuple(y.shape)}.")
     if y.ndim > 2 and y.shape[-1] not in (1, 3):
@@ -89,9 +91,10 @@ def check_images(y: Any) -> jax.Array:
 
 def check_canvas(image_size: tuple[int, int], kernel_size: tuple[int, int], least: int, why: str) -> None:
     """Refuse an image whose latent canvas (image plus kernel minus one) has a side under `least`."""
-    canvas = tuple(n + k - 1 for n, k in zip(image_size, kernel_size, strict=True))
-    if min(canvas) < least or min(image_size) < SSIM_WINDOW:
-        need = max(SSIM_WINDOW, *(least - k + 1 for k in kernel_size))
+    need = max(least - k + 1 for k in kernel_size)
+    if need < SSIM_WINDOW:
+        need, why = SSIM_WINDOW, f"the SSIM window of {SSIM_WINDOW}x{SSIM_WINDOW}"
+    if min(image_size) < need:
         raise Refusal(
             f"the image must be at least {need} pixels on each side with a kernel of {kernel_size[0]}x{kernel_size[1]} "
             f"({why}), got {image_size[0]}x{image_size[1]} (height x width); give a larger image."

@@ -138,7 +138,9 @@ def _known_kernel() -> np.ndarray | None:
     return np.asarray(checks.check_kernel(kernel), np.float32)
 
 
-def _kernel_size(image_size: tuple[int, int], fitting: int | tuple[int, int], kernel: np.ndarray | None) -> tuple[int, int]:
+def _kernel_size(
+    image_size: tuple[int, int], fitting: int | tuple[int, int], kernel: np.ndarray | None
+) -> tuple[int, int]:
     """The kernel's size for one image: that of a known one, the flag's, or `fitting`."""
     size: object = fitting
     if kernel is not None:

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 from typing import Any, NamedTuple
 
-from vdip_jax.checks import check_choice, check_number
+from vdip_jax.checks import Refusal, check_choice, check_number
 
 # Side in pixels of the sliding window of the extreme-channel prior.
 EXTREME_WINDOW = 35
@@ -87,6 +87,8 @@ class Config:
             object.__setattr__(self, "prefit_steps", 5 if extreme else 500)
         if self.sigma_t is None:
             object.__setattr__(self, "sigma_t", 1e-4 if extreme else 0.1)
+        if not isinstance(self.lr_milestones, (tuple, list)):
+            raise Refusal(f"lr_milestones must be a tuple of step numbers, got {self.lr_milestones!r}.")
         object.__setattr__(self, "lr_milestones", tuple(self.lr_milestones))
         for name in (
             "channels",

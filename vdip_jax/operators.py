@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vdip_jax.checks import Refusal
+
 
 def blur(image: jax.Array, kernel: jax.Array) -> jax.Array:
     """True convolution of `image` with `kernel`, valid part (y = k * x of the paper's Eq. 1).
@@ -19,7 +21,20 @@ def blur(image: jax.Array, kernel: jax.Array) -> jax.Array:
 
     Returns:
       [H' - kh + 1, W' - kw + 1] or the same with C, in the image's dtype.
+
+    Raises:
+      Refusal: for shapes other than these.
     """
+    fits = (
+        image.ndim in (2, 3)
+        and kernel.ndim == 2
+        and all(k <= n for k, n in zip(kernel.shape, image.shape, strict=False))
+    )
+    if not fits:
+        raise Refusal(
+            f"blur needs an image [H, W] or [H, W, C] and a kernel [kh, kw] no larger, "
+            f"got shapes {tuple(image.shape)} and {tuple(kernel.shape)}."
+        )
     height, width = image.shape[:2]
     kh, kw = kernel.shape
     spectrum = jnp.fft.rfft2(kernel, s=(height, width), axes=(0, 1))

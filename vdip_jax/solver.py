@@ -120,7 +120,7 @@ def _solve_traced(
     batched: bool,
 ) -> Result:
     problem, state = _begin(images, keys, kernel, kernel_size, config, batched)
-    state = _advance(problem, state, 0, config.num_steps, config, batched)
+    state = _traced_steps(problem, state, 0, config.num_steps, config, batched)
     return _finish(problem, state, config, batched)
 
 
@@ -145,7 +145,9 @@ def _solve_chunked(
         chunk = chunk_steps or max(1, min(2 * chunk, round(_SECONDS_A_CHUNK / seconds)))
         done = stop
         if callback is not None:
-            callback(Progress(config.phase_of(done - 1), done, config.num_steps, state.loss[..., done - 1], state.ok))
+            # A copy of ok, for the next chunk writes over this state.
+            loss, ok = state.loss[..., done - 1], jnp.array(state.ok, copy=True)
+            callback(Progress(config.phase_of(done - 1), done, config.num_steps, loss, ok))
     return _finish(problem, state, config, batched)
 
 
@@ -165,14 +167,18 @@ def _begin(
     return jax.vmap(one)(images, keys) if batched else one(images, keys)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "batched"), donate_argnames="state")
-def _advance(problem: Problem, state: State, first: Any, stop: Any, config: Config, batched: bool) -> State:
+def _steps(problem: Problem, state: State, first: Any, stop: Any, config: Config, batched: bool) -> State:
     def body(step: jax.Array, state: State) -> State:
         # The step number has no batch axis: were it batched, every phase's loss would be computed each time.
         update = functools.partial(steps.update, step=step, config=config)
         return (jax.vmap(update) if batched else update)(problem, state)
 
     return jax.lax.fori_loop(first, stop, body, state)
+
+
+# A chunk writes its state over the old one; inside somebody else's program there is no buffer to give away.
+_advance = jax.jit(_steps, static_argnames=("config", "batched"), donate_argnames="state")
+_traced_steps = jax.jit(_steps, static_argnames=("config", "batched"))
 
 
 @functools.partial(jax.jit, static_argnames=("config", "batched"))

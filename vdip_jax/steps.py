@@ -129,7 +129,7 @@ def update(
         opt_state=_choose(go_on, opt_state, state.opt_state),
         good=_choose(go_on, state.params, state.good),
         ok=state.ok if skips else go_on,
-        loss=state.loss.at[step].set(loss),
+        loss=state.loss.at[step].set(jnp.where(state.ok, loss, jnp.nan)),
     )
 
 
