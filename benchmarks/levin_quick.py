@@ -42,7 +42,8 @@ def main(_: list[str]) -> None:
             likeness = metrics.kernel_likeness(np.asarray(result.kernel), kernel)
             print(
                 f"{case} {method:12} blurred {blurred.psnr:.2f} dB / {blurred.ssim:.3f}, "
-                f"restored {restored.psnr:.2f} dB / {restored.ssim:.3f}, gain {restored.psnr - blurred.psnr:+.2f} dB, kernel likeness {likeness:.3f}, "
+                f"restored {restored.psnr:.2f} dB / {restored.ssim:.3f}, "
+                f"gain {restored.psnr - blurred.psnr:+.2f} dB, kernel likeness {likeness:.3f}, "
                 f"peak {float(result.kernel.max()):.3f}, {seconds:.0f} s, ok {bool(result.ok)}",
                 flush=True,
             )
