@@ -36,9 +36,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         nonlocal_from=5,
         prefit_steps=60,
         variational_steps=140,
-        ssim_steps=500,
+        ssim_steps=400,
         lr_kernel=5e-4,
-        lr_milestones=(400, 550),
+        lr_milestones=(350, 450),
         sigma_every=70,
     ),
 }
