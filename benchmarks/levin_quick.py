@@ -13,8 +13,7 @@ from absl import app, flags
 
 import vdip_jax
 from vdip_jax import metrics
-from vdip_jax.images import read_image, side_by_side, write_image
-from vdip_jax.results import kernel_picture
+from vdip_jax.images import kernel_picture, read_image, side_by_side, write_image
 from vdip_jax.runtime import describe
 
 _DATA = flags.DEFINE_string("data_dir", None, "Folder levin2009 with blurred/, ground_truth/, kernels/.", required=True)
