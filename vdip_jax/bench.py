@@ -59,7 +59,12 @@ def main(argv: Sequence[str]) -> None:
         )
     _tell_ratios(rows)
     if _JSON.value:
-        record = {"command": sys.argv, "preset": _PRESET.value, "method": _METHOD.value, **rows[0]["where"]}
+        record = {
+            "command": ["bin/bench", *sys.argv[1:]],
+            "preset": _PRESET.value,
+            "method": _METHOD.value,
+            **rows[0]["where"],
+        }
         record["cases"] = [{name: value for name, value in row.items() if name != "where"} for row in rows]
         with replacing(Path(_JSON.value)) as temporary:
             Path(temporary).write_text(json.dumps(record, indent=1) + "\n")
