@@ -36,8 +36,8 @@ _METHOD = flags.DEFINE_string("method", "vdip-sparse", f"One of {', '.join(METHO
 _KERNEL_SIZE = flags.DEFINE_string(
     "kernel_size",
     None,
-    "Odd side of the kernel in pixels, or HEIGHTxWIDTH: at least the blur's extent in the image as it is solved. "
-    f"By default {_DEFAULT_KERNEL_SIZE}, and for a sample what fits it.",
+    "Odd side of the kernel in pixels, or HEIGHTxWIDTH: at least the blur's extent in the image as it is solved; "
+    f"by default {_DEFAULT_KERNEL_SIZE}, and for a sample what fits it.",
 )
 _KERNEL = flags.DEFINE_string(
     "kernel", None, "A known kernel, .npy [kh, kw], true convolution; only the image is solved."
@@ -52,12 +52,14 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of all random draws.", lower_bound
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 1, "Images of one size to solve at once.", lower_bound=1)
 _COMPILE_CACHE = flags.DEFINE_bool("compile_cache", True, "Keep compiled programs for later runs.")
 _PREFIT_STEPS = flags.DEFINE_integer("prefit_steps", None, "Steps of the prefit phase; by default the preset's.")
-_VARIATIONAL_STEPS = flags.DEFINE_integer("variational_steps", None, "Steps of the variational phase, likewise.")
-_SSIM_STEPS = flags.DEFINE_integer("ssim_steps", None, "Steps of the SSIM phase, likewise.")
-_CHANNELS = flags.DEFINE_integer("channels", None, "Width of the image network, likewise.")
-_LR_IMAGE = flags.DEFINE_float("lr_image", None, "Learning rate of the image network, likewise.")
-_LR_KERNEL = flags.DEFINE_float("lr_kernel", None, "Learning rate of the kernel network, likewise.")
-_NUM_SAMPLES = flags.DEFINE_integer("num_samples", None, "Monte Carlo samples a step, likewise.")
+_VARIATIONAL_STEPS = flags.DEFINE_integer(
+    "variational_steps", None, "Steps of the variational phase; by default the preset's."
+)
+_SSIM_STEPS = flags.DEFINE_integer("ssim_steps", None, "Steps of the SSIM phase; by default the preset's.")
+_CHANNELS = flags.DEFINE_integer("channels", None, "Width of the image network; by default the preset's.")
+_LR_IMAGE = flags.DEFINE_float("lr_image", None, "Learning rate of the image network; by default the preset's.")
+_LR_KERNEL = flags.DEFINE_float("lr_kernel", None, "Learning rate of the kernel network; by default the preset's.")
+_NUM_SAMPLES = flags.DEFINE_integer("num_samples", None, "Monte Carlo samples a step; by default the preset's.")
 
 _OVERRIDES = (_PREFIT_STEPS, _VARIATIONAL_STEPS, _SSIM_STEPS, _CHANNELS, _LR_IMAGE, _LR_KERNEL, _NUM_SAMPLES)
 
