@@ -201,8 +201,15 @@ def test_trajectory_float64(x64):
 
 
 def test_trajectory_float32():
+    """To 1e-4 on the jax that the golden numbers were checked with; on newer ones the third loss to 3e-4.
+
+    The gradient has entries below its own rounding (1.8e-8 in an array rounded to 1.2e-7), whose sign decides a
+    whole Adam step: which way it falls, and with it 1.5e-4 of the third loss, is up to the compiler.
+    """
     entries, loss, _ = trajectory("float32")
-    np.testing.assert_allclose(loss[:3], entries["losses"][:3], rtol=1e-4)
+    np.testing.assert_allclose(loss[:2], entries["losses"][:2], rtol=1e-4)
+    third = 1e-4 if jax.__version_info__ < (0, 11) else 3e-4
+    np.testing.assert_allclose(loss[2], entries["losses"][2], rtol=third)
 
 
 def test_published_image_generator_has_the_published_number_of_parameters():
