@@ -1,8 +1,9 @@
-"""Where the tests find golden numbers and evaluation images."""
+"""What several test files share: the evaluation images, float64, quick compilation."""
 
 import os
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -28,3 +29,18 @@ def levin(data_dir):
         return np.asarray(Image.open(data_dir / "levin2009" / "blurred" / f"{name}_img.png"), np.float32) / 255
 
     return load
+
+
+@pytest.fixture
+def x64():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """Compile without optimisation: the same programs, in a third of the time."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)

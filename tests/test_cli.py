@@ -106,6 +106,15 @@ def test_results_are_not_replaced_unasked(solved):
     assert (folder / "out" / "gray0.png").read_bytes() == before
 
 
+def test_other_files_in_the_output_folder_are_left_alone(solved):
+    folder, _ = solved
+    (folder / "mine").mkdir()
+    (folder / "mine" / "writable").write_text("kept")
+    run = deblur("in/gray0.png", "--output=mine", *TINY, cwd=folder)
+    assert run.returncode == 0, run.stderr
+    assert (folder / "mine" / "writable").read_text() == "kept"
+
+
 def test_scored_sample_with_a_known_kernel(tmp_path):
     np.save(tmp_path / "kernel.npy", np.full((19, 19), 1 / 361, np.float32))
     tiny = [flag for flag in TINY if "kernel_size" not in flag]

@@ -17,19 +17,7 @@ Z_IMAGE = np.zeros((13, 14, 3), np.float32)
 Z_KERNEL = np.zeros(200, np.float32)
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Compile without optimisation: the same programs, in a third of the time."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")

@@ -30,13 +30,7 @@ KEY = jax.random.key(0)
 NEVER = -1
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Compile without optimisation: the same programs, in a third of the time."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def config_of(method):

@@ -3,6 +3,7 @@
 import difflib
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +19,8 @@ from vdip_jax.images import (
     Photo,
     find_images,
     read_image,
-    replacing,
 )
-from vdip_jax.results import SUFFIXES, Estimate, final_losses, write_result
+from vdip_jax.results import Estimate, final_losses, result_paths, write_result
 from vdip_jax.runtime import Reporter, describe, use_compile_cache
 from vdip_jax.samples import load_sample
 
@@ -185,22 +185,13 @@ def _tasks(arguments: Sequence[str], kernel: np.ndarray | None, config: Config) 
 def _output_folder(tasks: Sequence[Task]) -> Path:
     """The folder for results; made only once everything else has been found good."""
     folder = Path(_OUTPUT.value)
-    existing = next(
-        (
-            folder / (task.photo.name + suffix)
-            for task in tasks
-            for suffix in SUFFIXES
-            if (folder / (task.photo.name + suffix)).exists()
-        ),
-        None,
-    )
+    paths = [path for task in tasks for path in result_paths(folder, task.photo.name)]
+    existing = next((path for path in paths if path.exists()), None)
     if existing is not None and not _OVERWRITE.value:
         raise Refusal(f"{existing} exists already; give --overwrite to replace it, or another --output.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / "writable"):
-            pass
-        (folder / "writable").unlink()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise Refusal(f"--output={folder}: expected a folder that can be written to ({error.strerror}).") from None
     return folder

@@ -23,6 +23,11 @@ class Estimate(NamedTuple):
     ok: np.ndarray
 
 
+def result_paths(folder: Path, name: str) -> list[Path]:
+    """The files that the results of the photograph `name` are written to."""
+    return [folder / f"{name}{suffix}" for suffix in SUFFIXES]
+
+
 def write_result(folder: Path, photo: Photo, result: Estimate, record: Mapping[str, object]) -> list[Path]:
     """Write the files NAME + `SUFFIXES` of one photograph, the record last; return their paths.
 
@@ -32,7 +37,7 @@ def write_result(folder: Path, photo: Photo, result: Estimate, record: Mapping[s
     y = photo.pixels
     image, std = result.image.reshape(y.shape), result.std.reshape(y.shape)
     std_scale = float(np.percentile(std, 99)) or 1.0
-    paths = [folder / f"{photo.name}{suffix}" for suffix in SUFFIXES]
+    paths = result_paths(folder, photo.name)
     picture, std_picture, kernel_png, kernel_npy, comparison, flagfile, json_file = paths
     write_image(picture, image)
     write_image(std_picture, std / std_scale)
