@@ -7,7 +7,8 @@ from PIL import Image
 
 from vdip_jax import Config
 from vdip_jax.images import Photo
-from vdip_jax.results import SUFFIXES, Estimate, final_losses, write_result
+from vdip_jax.batches import Estimate
+from vdip_jax.results import SUFFIXES, final_losses, write_result
 
 
 def test_files_hold_what_was_estimated(tmp_path):

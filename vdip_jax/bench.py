@@ -1,22 +1,15 @@
 """bin/bench: seconds a step of each phase, compile time and peak memory, for given image and kernel sizes."""
 
-import concurrent.futures
 import json
-import multiprocessing
-import resource
-import statistics
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 from absl import app, flags
 
-from vdip_jax import METHODS, PRESETS, Config, Refusal, checks, solver
-from vdip_jax.images import replacing
-from vdip_jax.runtime import describe
+from vdip_jax import METHODS, PRESETS, Config, Refusal
+from vdip_jax.images import write_text
+from vdip_jax.timing import measure_apart, parse_case
 
 _CASES = flags.DEFINE_multi_string(
     "case",
@@ -40,15 +33,13 @@ def main(argv: Sequence[str]) -> None:
     del argv
     try:
         config = Config.preset(_PRESET.value, method=_METHOD.value)
-        cases = [_parse(case, config) for case in _CASES.value]
+        cases = [parse_case(case, config) for case in _CASES.value]
     except Refusal as refusal:
         sys.exit(f"bench: {refusal}")
     rows = []
     print(f"{'image':>10} {'kernel':>6} {'canvas':>10}  {'compile s':>9}  {'seconds a step':<44} peak MB")
     for size, kernel in cases:
-        context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as process:
-            row = process.submit(measure, config, size, kernel, _COLORS.value, _STEPS.value).result()
+        row = measure_apart(config, size, kernel, _COLORS.value, _STEPS.value)
         rows.append(row)
         canvas = tuple(n + kernel - 1 for n in size)
         steps = "  ".join(f"{name} {seconds:.3f}" for name, seconds in row["seconds_a_step"].items())
@@ -66,45 +57,7 @@ def main(argv: Sequence[str]) -> None:
             **rows[0]["where"],
         }
         record["cases"] = [{name: value for name, value in row.items() if name != "where"} for row in rows]
-        with replacing(Path(_JSON.value)) as temporary:
-            Path(temporary).write_text(json.dumps(record, indent=1) + "\n")
-
-
-def measure(config: Config, size: tuple[int, int], kernel: int, colors: int, num_steps: int) -> dict:
-    """Compile for an image of `size` with a square `kernel` and time `num_steps` steps of each phase."""
-    y = jax.random.uniform(jax.random.key(0), (*size, colors))
-    began = time.perf_counter()
-    begin = (y, jax.random.key(0), None)
-    problem, state = jax.block_until_ready(
-        solver._begin(*begin, kernel_size=(kernel, kernel), config=config, batched=False)
-    )
-    compiled = solver._advance.lower(problem, state, 0, 1, config=config, batched=False).compile()
-    compile_seconds = time.perf_counter() - began
-    seconds, first = {}, 0
-    for name, phase_steps in config.phases:
-        last = min(num_steps, phase_steps)
-        state = jax.block_until_ready(compiled(problem, state, first, first + 1))
-        runs = []
-        for _ in range(3):
-            began = time.perf_counter()
-            state = jax.block_until_ready(compiled(problem, state, first, first + last))
-            runs.append((time.perf_counter() - began) / last)
-        seconds[name] = statistics.median(runs)
-        first += phase_steps
-    statistics_of_device = jax.devices()[0].memory_stats() or {}
-    peak = statistics_of_device.get("peak_bytes_in_use", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-    assert bool(jnp.isfinite(state.params["image"]).all())
-    return {
-        "image": list(size),
-        "kernel": kernel,
-        "canvas_pixels": (size[0] + kernel - 1) * (size[1] + kernel - 1),
-        "colors": colors,
-        "compile_seconds": round(compile_seconds, 2),
-        "seconds_a_step": {name: round(value, 4) for name, value in seconds.items()},
-        "peak_megabytes": round(peak / 1e6, 1),
-        "peak_is": "device memory" if statistics_of_device else "resident memory of the process, compiler included",
-        "where": describe(),
-    }
+        write_text(Path(_JSON.value), json.dumps(record, indent=1) + "\n")
 
 
 def _tell_ratios(rows: Sequence[dict]) -> None:
@@ -120,18 +73,6 @@ def _tell_ratios(rows: Sequence[dict]) -> None:
                 f"{seconds / small['seconds_a_step'][phase]:.2f} times kernel {small['kernel']}, "
                 f"its canvas has {large['canvas_pixels'] / small['canvas_pixels']:.2f} times the pixels"
             )
-
-
-def _parse(case: str, config: Config) -> tuple[tuple[int, int], int]:
-    try:
-        image, kernel = case.split(":")
-        height, width = image.split("x")
-        size, side = (int(height), int(width)), int(kernel)
-    except ValueError:
-        raise Refusal(f"--case must be HEIGHTxWIDTH:KERNEL such as 128x128:31, got {case!r}.") from None
-    checks.check_kernel_size(side, size)
-    checks.check_canvas(size, (side, side), *config.least_canvas)
-    return size, side
 
 
 if __name__ == "__main__":

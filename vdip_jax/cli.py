@@ -1,27 +1,25 @@
 """bin/deblur: blurred photographs in, sharp images, kernels and uncertainty maps out."""
 
-import difflib
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 
-from vdip_jax import METHODS, PRESETS, Config, Refusal, __version__, checks, metrics, solve
+from vdip_jax import METHODS, Config, Refusal, __version__, checks, metrics, options
+from vdip_jax.batches import Estimate, OutOfMemory, grouped, solve_batch
 from vdip_jax.images import (
     Photo,
     find_images,
     read_image,
 )
-from vdip_jax.results import Estimate, final_losses, result_paths, write_result
-from vdip_jax.runtime import Reporter, describe, use_compile_cache
+from vdip_jax.results import final_losses, result_paths, write_result
+from vdip_jax.runtime import describe, use_compile_cache
 from vdip_jax.samples import load_sample
 
 _DEFAULT_KERNEL_SIZE = 31
@@ -31,7 +29,6 @@ _INPUT = flags.DEFINE_multi_string(
 )
 _OUTPUT = flags.DEFINE_string("output", "deblurred", "Folder for the results; made if it is not there.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace results that exist.")
-_PRESET = flags.DEFINE_string("preset", "quick", f"Settings to start from: {', '.join(PRESETS)}.")
 _METHOD = flags.DEFINE_string("method", "vdip-sparse", f"One of {', '.join(METHODS)}.")
 _KERNEL_SIZE = flags.DEFINE_string(
     "kernel_size",
@@ -49,19 +46,7 @@ _MAX_SIDE = flags.DEFINE_integer(
     lower_bound=0,
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of all random draws.", lower_bound=0)
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 1, "Images of one size to solve at once.", lower_bound=1)
-_COMPILE_CACHE = flags.DEFINE_bool("compile_cache", True, "Keep compiled programs for later runs.")
-_PREFIT_STEPS = flags.DEFINE_integer("prefit_steps", None, "Steps of the prefit phase; by default the preset's.")
-_VARIATIONAL_STEPS = flags.DEFINE_integer(
-    "variational_steps", None, "Steps of the variational phase; by default the preset's."
-)
-_SSIM_STEPS = flags.DEFINE_integer("ssim_steps", None, "Steps of the SSIM phase; by default the preset's.")
-_CHANNELS = flags.DEFINE_integer("channels", None, "Width of the image network; by default the preset's.")
-_LR_IMAGE = flags.DEFINE_float("lr_image", None, "Learning rate of the image network; by default the preset's.")
-_LR_KERNEL = flags.DEFINE_float("lr_kernel", None, "Learning rate of the kernel network; by default the preset's.")
-_NUM_SAMPLES = flags.DEFINE_integer("num_samples", None, "Monte Carlo samples a step; by default the preset's.")
-
-_OVERRIDES = (_PREFIT_STEPS, _VARIATIONAL_STEPS, _SSIM_STEPS, _CHANNELS, _LR_IMAGE, _LR_KERNEL, _NUM_SAMPLES)
+flags.adopt_module_key_flags(options)
 
 
 class Task(NamedTuple):
@@ -75,57 +60,28 @@ class Task(NamedTuple):
 
 def run() -> None:
     """Entry point of the console script."""
-    # Else absl prints JAX's search for devices.
-    logging.set_verbosity(logging.WARNING)
-    app.run(main, flags_parser=_parse)
+    options.run_program(main, "deblur", sys.modules[__name__])
 
 
 def main(argv: Sequence[str]) -> None:
     """Check everything, then solve. Exits 0, 1 for refused input, 2 if an image was not finished, 130 on Ctrl-C."""
     try:
-        config = _config()
+        config = options.make_config(_METHOD.value)
         kernel = _known_kernel()
         tasks = _tasks(argv[1:], kernel, config)
         output = _output_folder(tasks)
     except Refusal as refusal:
         sys.exit(f"deblur: {refusal}")
-    if _COMPILE_CACHE.value:
+    if options.COMPILE_CACHE.value:
         use_compile_cache()
     try:
-        finished = [_solve_batch(batch, kernel, config, output) for batch in _batches(tasks)]
+        finished = [
+            _solve_batch(batch, kernel, config, output) for batch in grouped(tasks, _likeness, options.BATCH_SIZE.value)
+        ]
     except KeyboardInterrupt:
         print(f"deblur: stopped; images finished before are in {output}.", file=sys.stderr)
         sys.exit(130)
     sys.exit(0 if all(finished) else 2)
-
-
-def _parse(argv: list[str]) -> list[str]:
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        message = " ".join(str(error).split())
-        # absl names the nearest flag for close misspellings only.
-        if "Unknown command line flag" in message and "Did you mean" not in message:
-            unknown = message.split("'")[1]
-            near = difflib.get_close_matches(unknown, _own_flags(), n=1, cutoff=0.3)
-            message += f" Did you mean: {near[0]} ?" if near else ""
-        sys.exit(f"deblur: {message.rstrip(' .')}; see bin/deblur --help.")
-
-
-def _own_flags() -> dict[str, flags.Flag]:
-    """This program's own flags by name, without absl's."""
-    return {flag.name: flag for flag in flags.FLAGS.get_key_flags_for_module(sys.modules[__name__])}
-
-
-def _config() -> Config:
-    overrides = {holder.name: holder.value for holder in _OVERRIDES if holder.value is not None}
-    config = Config.preset(_PRESET.value, method=_METHOD.value, **overrides)
-    if _NUM_SAMPLES.value is not None and _NUM_SAMPLES.value > 1 and not METHODS[config.method].gaussian:
-        raise Refusal(
-            f"--num_samples needs a method with a Gaussian q(x), got --method={config.method}; "
-            f"leave it out or take vdip-sparse."
-        )
-    return config
 
 
 def _known_kernel() -> np.ndarray | None:
@@ -197,19 +153,9 @@ def _output_folder(tasks: Sequence[Task]) -> Path:
     return folder
 
 
-def _batches(tasks: Sequence[Task]) -> list[list[Task]]:
-    """Neighbouring tasks of one shape and kernel size, up to --batch_size together."""
-    batches: list[list[Task]] = []
-    for task in tasks:
-        alike = batches and (batches[-1][0].photo.pixels.shape, batches[-1][0].kernel_size) == (
-            task.photo.pixels.shape,
-            task.kernel_size,
-        )
-        if alike and len(batches[-1]) < _BATCH_SIZE.value:
-            batches[-1].append(task)
-        else:
-            batches.append([task])
-    return batches
+def _likeness(task: Task) -> Hashable:
+    """What tasks must have in common to be solved together."""
+    return task.photo.pixels.shape, task.kernel_size
 
 
 def _solve_batch(batch: Sequence[Task], kernel: np.ndarray | None, config: Config, output: Path) -> bool:
@@ -217,24 +163,15 @@ def _solve_batch(batch: Sequence[Task], kernel: np.ndarray | None, config: Confi
     for task in batch:
         for note in task.photo.notes:
             print(f"{task.photo.name}: {note}", file=sys.stderr)
-    height, width = batch[0].photo.pixels.shape[:2]
-    y = jnp.stack([jnp.asarray(task.photo.pixels.reshape(height, width, -1)) for task in batch])
-    # Every image has the same key: its result does not depend on what it is solved beside.
-    keys = jnp.stack([jax.random.key(_SEED.value)] * len(batch))
     title = ", ".join(task.photo.name for task in batch)
     began = time.perf_counter()
-    known = {"kernel_size": batch[0].kernel_size} if kernel is None else {"kernel": jnp.asarray(kernel)}
+    known = {"kernel_size": batch[0].kernel_size} if kernel is None else {"kernel": kernel}
     try:
-        with Reporter(title) as report:
-            if len(batch) == 1:
-                single = solve(y[0], keys[0], config=config, callback=report, **known)
-                results = [Estimate(*map(np.asarray, single))]
-            else:
-                whole = Estimate(*map(np.asarray, solve(y, keys, config=config, callback=report, **known)))
-                results = [Estimate(*fields) for fields in zip(*whole, strict=True)]
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error) and "out of memory" not in str(error).lower():
-            raise
+        images = [task.photo.pixels for task in batch]
+        # Every image has the same seed: its result does not depend on what else is in the run.
+        results = solve_batch(images, [_SEED.value] * len(batch), config, title, **known)
+    except OutOfMemory:
+        height, width = batch[0].photo.pixels.shape[:2]
         hint = "a smaller --batch_size" if len(batch) > 1 else "a smaller --max_side"
         print(
             f"deblur: {title}: {width}x{height} pixels need more memory than there is; give {hint}.",
@@ -252,7 +189,7 @@ def _write(task: Task, result: Estimate, config: Config, output: Path, seconds: 
     source = task.source if task.source.startswith("sample:") else os.path.abspath(task.source)
     recorded = [f"--input={source}"] + [
         f"--{flag.name}={_flag_text(flag.value)}"
-        for flag in _own_flags().values()
+        for flag in options.own_flags(sys.modules[__name__]).values()
         if flag.name not in ("input", "overwrite", "kernel_size", "kernel") and flag.value is not None
     ]
     if _KERNEL.value is None:

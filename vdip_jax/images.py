@@ -83,7 +83,7 @@ def read_image(path: Path, max_side: int = 0) -> Photo:
 def write_image(path: Path, pixels: np.ndarray) -> None:
     """Write [H, W] or [H, W, C], C 1 or 3, values in [0, 1], as an 8-bit PNG, whole or not at all."""
     with replacing(path) as temporary:
-        Image.fromarray(_bytes(pixels)).save(temporary, format="PNG")
+        as_picture(pixels).save(temporary, format="PNG")
 
 
 @contextlib.contextmanager
@@ -100,10 +100,25 @@ def replacing(path: Path) -> Iterator[str]:
         raise
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all, even if the power fails."""
+    with replacing(path) as temporary, open(temporary, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def kernel_picture(kernel: np.ndarray, side: int = 0) -> np.ndarray:
     """The kernel [kh, kw] scaled to its maximum, enlarged by whole factors towards `side` pixels."""
     factor = max(1, side // max(kernel.shape))
     return np.kron(kernel / kernel.max(), np.ones((factor, factor)))
+
+
+def as_picture(pixels: np.ndarray) -> Image.Image:
+    """[H, W] or [H, W, C], C 1 or 3, values in [0, 1], rounded to 8 bits."""
+    if pixels.ndim == 3 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+    return Image.fromarray(np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8))
 
 
 def side_by_side(panels: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
@@ -114,16 +129,10 @@ def side_by_side(panels: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
     canvas = Image.new("RGB", (width, height + caption + gap), "white")
     draw, left = ImageDraw.Draw(canvas), gap
     for text, panel in panels:
-        canvas.paste(Image.fromarray(_bytes(panel)).convert("RGB"), (left, caption))
+        canvas.paste(as_picture(panel).convert("RGB"), (left, caption))
         draw.text((left, 3), text, fill="black")
         left += panel.shape[1] + gap
     return np.asarray(canvas, np.float32) / 255
-
-
-def _bytes(pixels: np.ndarray) -> np.ndarray:
-    if pixels.ndim == 3 and pixels.shape[-1] == 1:
-        pixels = pixels[..., 0]
-    return np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
 
 
 def _umask() -> int:

@@ -3,24 +3,14 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from vdip_jax.batches import Estimate
 from vdip_jax.config import Config
-from vdip_jax.images import Photo, kernel_picture, replacing, side_by_side, write_image
+from vdip_jax.images import Photo, kernel_picture, replacing, side_by_side, write_image, write_text
 
 SUFFIXES = (".png", "_std.png", "_kernel.png", "_kernel.npy", "_compare.png", ".flags", ".json")
-
-
-class Estimate(NamedTuple):
-    """One image's `Result` on the host, as NumPy arrays."""
-
-    image: np.ndarray
-    std: np.ndarray
-    kernel: np.ndarray
-    loss: np.ndarray
-    ok: np.ndarray
 
 
 def result_paths(folder: Path, name: str) -> list[Path]:
@@ -49,8 +39,8 @@ def write_result(folder: Path, photo: Photo, result: Estimate, record: Mapping[s
         np.save(file, result.kernel)
     flags = record.get("flags", ())
     assert isinstance(flags, (list, tuple))
-    _write_text(flagfile, "\n".join(flags) + "\n")
-    _write_text(json_file, json.dumps({**record, "std_scale": std_scale}, indent=1, default=str) + "\n")
+    write_text(flagfile, "\n".join(flags) + "\n")
+    write_text(json_file, json.dumps({**record, "std_scale": std_scale}, indent=1, default=str) + "\n")
     return paths
 
 
@@ -61,8 +51,3 @@ def final_losses(loss: np.ndarray, config: Config) -> dict[str, float]:
         stop += num_steps
         losses[name] = float(loss[stop - 1])
     return losses
-
-
-def _write_text(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        Path(temporary).write_text(text)

@@ -3,10 +3,12 @@
 import importlib.metadata
 import os
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -39,6 +41,20 @@ def describe() -> dict[str, object]:
         "machine": platform.platform(),
         "versions": {"python": platform.python_version(), **versions},
     }
+
+
+def commit() -> str | None:
+    """The commit of this checkout, with '+' if files differ from it; None for an installed copy."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        options: dict[str, Any] = dict(cwd=root, capture_output=True, text=True, check=True)
+        head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], **options).stdout.strip()
+        changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], **options).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+" if changed else "")
 
 
 class Reporter:

@@ -1,0 +1,71 @@
+"""Several photographs at once: those alike go through the solver together."""
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vdip_jax.config import Config
+from vdip_jax.runtime import Reporter
+from vdip_jax.solver import solve
+
+Task = TypeVar("Task")
+
+
+class OutOfMemory(Exception):
+    """The device has too little memory for a batch."""
+
+
+class Estimate(NamedTuple):
+    """One image's `Result` on the host, as NumPy arrays."""
+
+    image: np.ndarray
+    std: np.ndarray
+    kernel: np.ndarray
+    loss: np.ndarray
+    ok: np.ndarray
+
+
+def grouped(tasks: Sequence[Task], likeness: Callable[[Task], Hashable], batch_size: int) -> list[list[Task]]:
+    """Up to `batch_size` tasks of equal `likeness` together, in the order of each group's first."""
+    groups: list[list[Task]] = []
+    # The group of each likeness that still has room.
+    filling: dict[Hashable, list[Task]] = {}
+    for task in tasks:
+        key = likeness(task)
+        if key not in filling or len(filling[key]) == batch_size:
+            filling[key] = []
+            groups.append(filling[key])
+        filling[key].append(task)
+    return groups
+
+
+def solve_batch(
+    images: Sequence[np.ndarray], seeds: Sequence[int], config: Config, title: str, **kernel: Any
+) -> list[Estimate]:
+    """Solve images [H, W] or [H, W, C] of one shape together, each with the draws of its own seed.
+
+    Args:
+      images: in [0, 1].
+      seeds: one an image; an image's result does not depend on what it is solved beside.
+      config: settings.
+      title: what progress is reported under.
+      **kernel: `kernel_size` or `kernel`, as for `solve`.
+
+    Raises:
+      OutOfMemory: if the device's memory does not suffice.
+    """
+    keys = [jax.random.key(seed) for seed in seeds]
+    y = [jnp.asarray(image.reshape(*image.shape[:2], -1)) for image in images]
+    try:
+        with Reporter(title) as report:
+            if len(images) == 1:
+                return [Estimate(*map(np.asarray, solve(y[0], keys[0], config=config, callback=report, **kernel)))]
+            result = solve(jnp.stack(y), jnp.stack(keys), config=config, callback=report, **kernel)
+            return [Estimate(*fields) for fields in zip(*map(np.asarray, result), strict=True)]
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower():
+            raise OutOfMemory(str(error)) from error
+        raise

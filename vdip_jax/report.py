@@ -1,0 +1,170 @@
+"""An evaluation as one page that needs no other file: tables, failures, pictures, worst cases first."""
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vdip_jax import tables
+from vdip_jax.checks import Refusal
+from vdip_jax.datasets import Case, Dataset, Pair, cropped, load_case
+from vdip_jax.images import as_picture, kernel_picture, write_text
+from vdip_jax.records import Record, read_picture, read_settings
+from vdip_jax.rendering import cell_text
+from vdip_jax.tables import Table
+
+_SIDE = 480
+_KERNEL_SIDE = 150
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem; padding: 0 1rem; color: #222 }
+table { border-collapse: collapse; margin: .5rem 0 2rem; font-variant-numeric: tabular-nums }
+th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
+th:first-child, td:first-child { text-align: left } tr.measured { background: #eef6ee; font-weight: 600 }
+.scroll { overflow-x: auto } .note { color: #666; font-size: .9em }
+section { border-top: 1px solid #ccc; padding: .5rem 0 1rem } .row { display: flex; flex-wrap: wrap; gap: .8rem }
+figure { margin: 0 } figcaption { font-size: .85em; color: #444 } img { max-width: 100%; display: block }
+img.kernel { image-rendering: pixelated; background: #000 }
+"""
+
+
+def write_report(folder: Path, dataset: Dataset, records: Sequence[Record], made: Sequence[Table]) -> Path:
+    """Write `report.html` into the folder of an evaluation; return its path."""
+    settings = read_settings(folder)
+    told = ", ".join(f"{name}={value}" for name, value in settings.items() if name not in ("format", "title"))
+    devices = sorted({f"{record['device']}, jax {record['versions']['jax']}" for record in records})
+    commits = sorted({str(record["commit"]) for record in records})
+    parts = [
+        f"<h1>{_escaped(dataset.title)}</h1>",
+        f"<p class=note>{len(records)} records; {_escaped(told)}.<br>Device: {_escaped('; '.join(devices))}. "
+        f"Commit: {_escaped(', '.join(commits))}.</p>",
+        *(_table(table) for table in made),
+        _list("Failed", tables.failures(records)),
+        _list("Warnings", tables.warnings(records)),
+        "<h2>Pictures, the least gain first</h2>",
+        *(
+            _section(folder, dataset, pair, mine, settings.get("crop", 0))
+            for pair, mine in _worst_first(dataset, records)
+        ),
+    ]
+    path = folder / "report.html"
+    title = _escaped(f"{dataset.title}: evaluation")
+    write_text(
+        path,
+        f"<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n<meta name=viewport content='width=device-width'>\n"
+        f"<title>{title}</title>\n<style>{_STYLE}</style>\n" + "\n".join(parts) + "\n</html>\n",
+    )
+    return path
+
+
+def gain(record: Record) -> float:
+    """PSNR in dB above the blurred image's, protocol rgb; minus infinity for a failure, NaN without a truth."""
+    if record["failed"]:
+        return float("-inf")
+    if "restored" not in record:
+        return float("nan")
+    return float(record["restored"]["rgb"]["psnr"] - record["blurred"]["rgb"]["psnr"])
+
+
+def _worst_first(dataset: Dataset, records: Iterable[Record]) -> list[tuple[Pair, list[Record]]]:
+    """Each image with its records, in order of the smallest gain among them."""
+    pairs = {pair.name: pair for pair in dataset.pairs}
+    by_image: dict[str, list[Record]] = {}
+    for record in records:
+        if record["name"] in pairs:
+            by_image.setdefault(record["name"], []).append(record)
+
+    def least(name: str) -> tuple[float, str]:
+        gains = [value for value in map(gain, by_image[name]) if not np.isnan(value)]
+        return (min(gains, default=0.0), name)
+
+    return [(pairs[name], by_image[name]) for name in sorted(by_image, key=least)]
+
+
+def _section(folder: Path, dataset: Dataset, pair: Pair, records: Sequence[Record], crop: int) -> str:
+    try:
+        case: Case | None = cropped(load_case(dataset, pair), crop)
+    except Refusal:
+        case = None
+    first = []
+    if case is not None:
+        blurred = next((record["blurred"]["rgb"] for record in records if "blurred" in record), None)
+        first.append(_figure("blurred" + (f": {_quality(blurred)}" if blurred else ""), case.y))
+        if case.truth is not None:
+            first.append(_figure("truth", case.truth))
+        if case.kernel is not None:
+            first.append(_kernel("true kernel", case.kernel))
+    rows = [f"<div class=row>{''.join(first)}</div>"]
+    for record in sorted(records, key=lambda record: (record["method"], record["seed"])):
+        rows.append(f"<div class=row>{_restored(folder, record)}</div>")
+    return f"<section><h3>{_escaped(pair.name)}</h3>{''.join(rows)}</section>"
+
+
+def _restored(folder: Path, record: Record) -> str:
+    title = f"{record['method']}, seed {record['seed']}"
+    if record["failed"]:
+        return f"<p>{_escaped(title)}: failed: {_escaped(record['failed'])}</p>"
+    if "restored" in record:
+        title += f": {_quality(record['restored']['rgb'])} ({gain(record):+.2f} dB)"
+    picture = read_picture(folder, record)
+    if picture is None:
+        return f"<p>{_escaped(title)}; its picture is not in this folder.</p>"
+    figures = [_figure(title, picture.image)]
+    if picture.std is not None:
+        figures.append(_figure(f"std, white is {record['std_scale']:.3g}", picture.std))
+    if picture.kernel is not None:
+        error = f": correlation {record['kernel_error']['ncc']:.3f}" if "kernel_error" in record else ""
+        figures.append(_kernel(f"kernel{error}", picture.kernel))
+    return "".join(figures)
+
+
+def _quality(score: dict[str, float]) -> str:
+    return f"{score['psnr']:.2f} dB / {score['ssim']:.3f}"
+
+
+def _figure(caption: str, pixels: np.ndarray) -> str:
+    image = as_picture(pixels)
+    image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    image.save(file, format="JPEG", quality=88)
+    return _embedded(caption, "image/jpeg", file.getvalue(), "")
+
+
+def _kernel(caption: str, kernel: np.ndarray) -> str:
+    file = io.BytesIO()
+    as_picture(kernel_picture(kernel, _KERNEL_SIDE)).save(file, format="PNG")
+    return _embedded(caption, "image/png", file.getvalue(), " class=kernel")
+
+
+def _embedded(caption: str, kind: str, content: bytes, attributes: str) -> str:
+    data, text = base64.b64encode(content).decode(), _escaped(caption)
+    image = f"<img{attributes} alt='{text}' src='data:{kind};base64,{data}'>"
+    return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
+
+
+def _table(table: Table) -> str:
+    head = "".join(f"<th>{_escaped(column)}" for column in ("", *table.columns))
+    rows = []
+    for row in table.rows:
+        cells = "".join(f"<td>{_escaped(cell_text(table, row, column))}" for column in table.columns)
+        mark = "" if row.source == "measured" else f" title='{_escaped(row.source)}'"
+        rows.append(
+            f"<tr class={'measured' if row.source == 'measured' else 'published'}{mark}><td>{_escaped(row.name)}{cells}"
+        )
+    sources = dict.fromkeys(row.source for row in table.rows if row.source != "measured")
+    notes = "".join(f"<p class=note>Published: {_escaped(source)}</p>" for source in sources)
+    title = f"{table.title}: {' / '.join(table.metrics)}"
+    return f"<h2>{_escaped(title)}</h2><div class=scroll><table><tr>{head}{''.join(rows)}</table></div>{notes}"
+
+
+def _list(title: str, lines: Sequence[str]) -> str:
+    if not lines:
+        return ""
+    return f"<h2>{title}: {len(lines)}</h2><ul>{''.join(f'<li>{_escaped(line)}' for line in lines)}</ul>"
+
+
+def _escaped(text: str) -> str:
+    return html.escape(str(text), quote=True)
