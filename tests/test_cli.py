@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vdip_jax import Config, cli, results
+from vdip_jax import Config, cli, options, results
 from vdip_jax.images import read_image
 
 ROOT = Path(__file__).parent.parent
@@ -200,7 +200,7 @@ def test_one_bad_photograph_among_good_ones_is_refused_before_any_work(bad_folde
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.flags")), ids=lambda path: path.name)
 def test_every_flagfile_is_valid(path):
     lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
-    known = {flag.name for flag in cli._own_flags().values()}
+    known = {flag.name for flag in options.own_flags(cli).values()}
     settings = dict(line.removeprefix("--").split("=") for line in lines)
     assert set(settings) <= known
     assert Config.preset(settings["preset"], method=settings["method"])

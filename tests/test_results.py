@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image
 
 from vdip_jax import Config
-from vdip_jax.images import Photo
 from vdip_jax.batches import Estimate
+from vdip_jax.images import Photo
 from vdip_jax.results import SUFFIXES, final_losses, write_result
 
 

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import scipy.fft
 import scipy.ndimage
-import scipy.stats
 
 from vdip_jax.checks import Refusal, check_choice
 
@@ -136,8 +135,14 @@ def calibration(
     spread = _shifted(std, shift)
     within = [float((error <= multiple * spread).mean()) for multiple in (1, 2, 3)]
     constant = np.ptp(error) == 0 or np.ptp(spread) == 0
-    rank = np.nan if constant else float(scipy.stats.spearmanr(error, spread, axis=None).statistic)
+    rank = np.nan if constant else float(np.corrcoef(_ranks(error), _ranks(spread))[0, 1])
     return Calibration((within[0], within[1], within[2]), rank)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Place of each value in their order, equal ones sharing the mean of theirs."""
+    _, order, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (counts.cumsum() - (counts - 1) / 2)[order.ravel()]
 
 
 def _best_shift(estimate: np.ndarray, truth: np.ndarray) -> tuple[float, float]:

@@ -3,13 +3,19 @@
 import functools
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from vdip_jax import metrics, quality
 from vdip_jax.checks import Refusal
 from vdip_jax.datasets import Case
 from vdip_jax.metrics import PROTOCOLS
+from vdip_jax.nonblind import deconvolve
 from vdip_jax.quality import BrisqueModel
+
+# What the error ratio compares with: named beside every ratio.
+REFERENCE = "vdip_jax.nonblind with the true kernel"
 
 
 class Picture(NamedTuple):
@@ -34,6 +40,10 @@ def assess(case: Case, picture: Picture, brisque_model: BrisqueModel | None = No
         scores["blurred"] = _by_protocol(case.y, case.truth)
         restored = {protocol: metrics.score(image, case.truth, protocol) for protocol in PROTOCOLS}
         scores["restored"] = {protocol: score._asdict() for protocol, score in restored.items()}
+        if case.kernel is not None and case.y.ndim == 2:
+            reference = metrics.score(reference_image(case), case.truth)
+            ratio = metrics.error_ratio(restored["rgb"], reference)
+            scores["error_ratio"] = {"ratio": ratio, "reference": REFERENCE, **reference._asdict()}
         if picture.std is not None and picture.std.any():
             std = _like(picture.std, case.y)
             scores["calibration"] = metrics.calibration(image, std, case.truth, restored["rgb"].shift)._asdict()
@@ -61,6 +71,17 @@ def no_reference(image: np.ndarray, brisque_model: BrisqueModel | None = None) -
             value = np.nan
         values[name] = float(value) if np.isfinite(value) else None
     return values
+
+
+def reference_image(case: Case) -> np.ndarray:
+    """The non-blind result with the true kernel, of y's shape."""
+    assert case.kernel is not None
+    y = jnp.asarray(case.y.reshape(*case.y.shape[:2], -1), jnp.float32)
+    result = _deconvolve(y, jnp.asarray(case.kernel, jnp.float32))
+    return np.asarray(result).reshape(case.y.shape)
+
+
+_deconvolve = jax.jit(deconvolve)
 
 
 def _by_protocol(image: np.ndarray, truth: np.ndarray) -> dict[str, Any]:

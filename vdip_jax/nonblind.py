@@ -1,0 +1,174 @@
+"""Non-blind deconvolution: the image that a known kernel blurred, under hyper-Laplacian gradients.
+
+The objective is that of Krishnan and Fergus (NIPS 2009, Eq. 1 with exponent 2/3). Splitting the blurred image off as
+well makes the border free (Almeida and Figueiredo, IEEE TIP 2013; Matakos, Ramani and Fessler, IEEE TIP 2013), so
+that no edge is tapered and nothing rings in from outside. Alternating directions of multipliers, two FFTs and two
+inverse FFTs a step.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import scipy.fft
+
+from vdip_jax.checks import Refusal, check_number, is_concrete
+
+# Penalties of the splits and over-relaxation, by PSNR on Levin's images after 60 steps: at a tenth of the fidelity
+# the unseen border fills in soonest without holding up the middle, and over-relaxing saves about half the steps.
+_GRADIENT_PENALTY = 400.0
+_BLUR_PENALTY = 0.1
+_OVER_RELAXATION = 1.8
+# From q^(1/3) on, at most 1.26 times the root, Newton's method is at float64's precision after five steps.
+_NEWTON_STEPS = 5
+
+
+class _Problem(NamedTuple):
+    """What stays: the observation on its canvas [P, Q] and what the image's step divides by.
+
+    `observed`: [C, P, Q], of no weight out of sight. `seen`: [P, Q], the fidelity where `observed` was seen, else zero.
+    `transfer`, `curvature`: [P, Q // 2 + 1], spectra of the blur and of the least squares. `penalty`: of the blur split.
+    """
+
+    observed: jax.Array
+    seen: jax.Array
+    transfer: jax.Array
+    penalty: jax.Array
+    curvature: jax.Array
+
+
+class _Splits(NamedTuple):
+    """The iterates: image and its blur, what stands for the blur and for the gradients, and their multipliers.
+
+    `image`, `blurred`, `blur_split`, `blur_dual`: [C, P, Q]; `gradient_dual`: [2, C, P, Q]. Multipliers are scaled.
+    """
+
+    image: jax.Array
+    blurred: jax.Array
+    blur_split: jax.Array
+    blur_dual: jax.Array
+    gradient_dual: jax.Array
+
+
+def deconvolve(
+    y: jax.Array, kernel: jax.Array, *, fidelity: float | jax.Array = 16000.0, num_steps: int = 60
+) -> jax.Array:
+    """Minimise fidelity/2 |k * x - y|^2 + sum |D x|^(2/3) over the canvas x, and crop it to the frame of `y`.
+
+    k * x is the true convolution of `operators.blur`. Its part that `y` does not show is unconstrained. The channels
+    are restored apart. Compiled once a shape and number of steps.
+
+    Args:
+      y: [H, W] or [H, W, C], blurred, in [0, 1] up to noise.
+      kernel: [kh, kw], odd-sized, sum 1.
+      fidelity: weight of the data, above 0; 1/variance of the noise where gradients are in units of one grey range.
+      num_steps: steps of the alternation, at least 1.
+
+    Returns:
+      x in the frame of `y`, same shape and dtype, in [0, 1].
+
+    Raises:
+      Refusal: for shapes, a fidelity or a number of steps other than these.
+    """
+    if y.ndim not in (2, 3) or kernel.ndim != 2 or any(n % 2 == 0 for n in kernel.shape):
+        raise Refusal(
+            f"deconvolve needs an image [H, W] or [H, W, C] and a kernel [kh, kw] of odd sides, "
+            f"got shapes {tuple(y.shape)} and {tuple(kernel.shape)}."
+        )
+    check_number("num_steps", num_steps, low=1, integer=True)
+    if is_concrete(fidelity):
+        check_number("fidelity", float(fidelity), low=0, open_low=True)
+    return _deconvolve(jnp.asarray(y), jnp.asarray(kernel), fidelity, int(num_steps))
+
+
+def shrink(gradient: jax.Array, penalty: float | jax.Array) -> jax.Array:
+    """The w that minimises |w|^(2/3) + penalty/2 (w - gradient)^2, entry by entry (Krishnan and Fergus, Eq. 5).
+
+    With w = c^(3/4) s^3, gradient = c^(3/4) q and c = 2 / (3 penalty), a stationary point solves s^4 - q s + 1 = 0.
+    Its largest root beats w = 0 exactly from q = 2 on. The quartic is convex and positive at q^(1/3), to the right of
+    the root, from where Newton's method descends to it without overshooting.
+    """
+    scale = (2 / (3 * jnp.asarray(penalty, gradient.dtype))) ** 0.75
+    q = jnp.maximum(jnp.abs(gradient) / scale, 2)
+    root = jnp.cbrt(q)
+    for _ in range(_NEWTON_STEPS):
+        cube = root**3
+        root -= (root * (cube - q) + 1) / (4 * cube - q)
+    return jnp.where(jnp.abs(gradient) > 2 * scale, jnp.sign(gradient) * scale * root**3, 0)
+
+
+def _gradients(image: jax.Array) -> jax.Array:
+    """Periodic forward differences of [..., P, Q] down and right: [2, ..., P, Q]."""
+    return jnp.stack([jnp.roll(image, -1, axis) - image for axis in (-2, -1)])
+
+
+def _gradients_adjoint(fields: jax.Array) -> jax.Array:
+    """Adjoint of `_gradients`: minus the divergence."""
+    return jnp.roll(fields[0], 1, -2) - fields[0] + jnp.roll(fields[1], 1, -1) - fields[1]
+
+
+def _spread(planes: jax.Array, canvas: tuple[int, int]) -> jax.Array:
+    """Put [C, H, W] into the corner [:H, :W] of a periodic canvas; from both sides its edges fill the rest."""
+    rest = [n - m for n, m in zip(canvas, planes.shape[1:], strict=True)]
+    before = [n // 2 for n in rest]
+    margin = [(0, 0), *((b, n - b) for b, n in zip(before, rest, strict=True))]
+    return jnp.roll(jnp.pad(planes, margin, mode="edge"), [-b for b in before], (1, 2))
+
+
+def _transfer(kernel: jax.Array, canvas: tuple[int, int]) -> jax.Array:
+    """Spectrum of the blur that keeps the frame in place: the kernel's centre lies at the origin."""
+    padded = jnp.pad(kernel, [(0, n - k) for n, k in zip(canvas, kernel.shape, strict=True)])
+    return jnp.fft.rfft2(jnp.roll(padded, [-(k // 2) for k in kernel.shape], (0, 1)))
+
+
+@functools.partial(jax.jit, static_argnames="num_steps")
+def _deconvolve(y: jax.Array, kernel: jax.Array, fidelity: float | jax.Array, num_steps: int) -> jax.Array:
+    height, width = y.shape[:2]
+    # Channels first: the transforms then run over adjacent memory.
+    planes = jnp.moveaxis(jnp.atleast_3d(y), -1, 0)
+    problem = _pose(planes, kernel.astype(y.dtype), jnp.asarray(fidelity, y.dtype))
+    splits = jax.lax.fori_loop(0, num_steps, lambda _, splits: _step(splits, problem), _start(problem))
+    image = splits.image[:, :height, :width].clip(0, 1)
+    return jnp.moveaxis(image, 0, -1).reshape(y.shape)
+
+
+def _pose(planes: jax.Array, kernel: jax.Array, fidelity: jax.Array) -> _Problem:
+    """Lay [C, H, W] on a canvas of at least [H + kh - 1, W + kw - 1] whose FFT is fast."""
+    height, width = planes.shape[1:]
+    rows, columns = (scipy.fft.next_fast_len(n + k - 1, real=True) for n, k in zip((height, width), kernel.shape, strict=True))
+    observed = _spread(planes, (rows, columns))
+    seen = jnp.zeros((rows, columns), planes.dtype).at[:height, :width].set(fidelity)
+    transfer = _transfer(kernel, (rows, columns))
+    penalty = _BLUR_PENALTY * fidelity
+    down = 2 - 2 * jnp.cos(2 * jnp.pi * jnp.arange(rows, dtype=planes.dtype) / rows)
+    right = 2 - 2 * jnp.cos(2 * jnp.pi * jnp.arange(columns // 2 + 1, dtype=planes.dtype) / columns)
+    curvature = penalty * jnp.abs(transfer) ** 2 + _GRADIENT_PENALTY * (down[:, None] + right)
+    return _Problem(observed, seen, transfer, penalty, curvature)
+
+
+def _start(problem: _Problem) -> _Splits:
+    """The observed image stands for its own restoration and for its own blur; multipliers are zero."""
+    observed = problem.observed
+    blurred = jnp.fft.irfft2(problem.transfer * jnp.fft.rfft2(observed), s=observed.shape[1:])
+    gradient_dual = jnp.zeros((2, *observed.shape), observed.dtype)
+    return _Splits(observed, blurred, observed, jnp.zeros_like(observed), gradient_dual)
+
+
+def _step(splits: _Splits, problem: _Problem) -> _Splits:
+    """One round of the alternation: blurred image and gradients, their multipliers, then the image."""
+    observed, seen, transfer, penalty, curvature = problem
+    relaxed = _OVER_RELAXATION * splits.blurred + (1 - _OVER_RELAXATION) * splits.blur_split + splits.blur_dual
+    blur_split = (seen * observed + penalty * relaxed) / (seen + penalty)
+    blur_dual = relaxed - blur_split
+
+    target = _gradients(splits.image) + splits.gradient_dual
+    gradients = shrink(target, _GRADIENT_PENALTY)
+    gradient_dual = target - gradients
+
+    # Least squares in the image, diagonal in Fourier space.
+    spectrum = penalty * transfer.conj() * jnp.fft.rfft2(blur_split - blur_dual)
+    spectrum += _GRADIENT_PENALTY * jnp.fft.rfft2(_gradients_adjoint(gradients - gradient_dual))
+    spectrum /= curvature
+    image, blurred = (jnp.fft.irfft2(part, s=observed.shape[1:]) for part in (spectrum, transfer * spectrum))
+    return _Splits(image, blurred, blur_split, blur_dual, gradient_dual)
