@@ -134,7 +134,8 @@ def test_another_data_set_has_no_published_rows():
 def test_shift_on_the_border_is_warned_of():
     assert warnings([record(TEXTS[0], 22.0)]) == []
     lines = warnings([record(TEXTS[0], 22.0, restored=score(22.0, shift=(10.0, 0.25), at_border=True))])
-    assert len(lines) == 2 and "(10.0, 0.25)" in lines[0] and "protocol rgb" in lines[0]
+    assert len(lines) == 1
+    assert "(10.0, 0.25) by protocol rgb, (10.0, 0.25) by protocol selfdeblur" in lines[0]
 
 
 def test_no_reference_measures_that_are_missing_leave_a_gap():

@@ -155,14 +155,18 @@ def failures(records: Iterable[Record]) -> list[str]:
 
 
 def warnings(records: Iterable[Record]) -> list[str]:
-    """A sentence for each score whose shift lies on the border of the search."""
-    return [
-        f"{record['name']}, {record['method']}, seed {record['seed']}: best shift {tuple(score['shift'])} lies on the "
-        f"border of the search, protocol {protocol}."
-        for record in records
-        for protocol, score in record.get("restored", {}).items()
-        if score["at_border"]
-    ]
+    """A sentence for each image whose best shift lies on the border of the search."""
+    lines = []
+    for record in records:
+        shifts = [
+            f"{tuple(score['shift'])} by protocol {protocol}"
+            for protocol, score in record.get("restored", {}).items()
+            if score["at_border"]
+        ]
+        if shifts:
+            title = f"{record['name']}, {record['method']}, seed {record['seed']}"
+            lines.append(f"{title}: best shift on the border of the search, {', '.join(shifts)}.")
+    return lines
 
 
 def _measured(
