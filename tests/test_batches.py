@@ -1,0 +1,36 @@
+"""Grouping tasks and solving several images at once."""
+
+import numpy as np
+import pytest
+
+from vdip_jax import Config, batches
+from vdip_jax.batches import OutOfMemory, grouped, solve_batch
+
+TINY = Config.preset("quick", channels=4, prefit_steps=2, variational_steps=2, ssim_steps=2)
+
+
+def test_groups_fill_up_with_what_is_alike_in_the_order_of_their_first():
+    assert grouped(["a1", "b1", "a2", "a3", "b2"], lambda task: task[0], 2) == [["a1", "a2"], ["b1", "b2"], ["a3"]]
+    assert grouped(["a1", "b1", "a2"], lambda task: task[0], 1) == [["a1"], ["b1"], ["a2"]]
+    assert grouped([], str, 3) == []
+
+
+def test_an_image_does_not_depend_on_what_it_is_solved_beside(quick_compilation):
+    images = [np.random.default_rng(seed).random((40, 44)).astype(np.float32) for seed in (0, 1)]
+    together = solve_batch(images, [3, 4], TINY, "both", kernel_size=5)
+    alone = solve_batch(images[1:], [4], TINY, "one", kernel_size=5)
+    assert together[1].image.shape == (40, 44, 1)
+    np.testing.assert_allclose(together[1].image, alone[0].image, atol=2e-3)
+    assert np.abs(together[0].image - together[1].image).max() > 0.05
+
+
+@pytest.mark.parametrize(("message", "kind"), [("RESOURCE_EXHAUSTED: 9 GiB", OutOfMemory), ("INTERNAL: other", None)])
+def test_want_of_memory_is_told_from_other_errors(monkeypatch, message, kind):
+    import jax
+
+    def broken(*_, **__):
+        raise jax.errors.JaxRuntimeError(message)
+
+    monkeypatch.setattr(batches, "solve", broken)
+    with pytest.raises(kind or jax.errors.JaxRuntimeError, match=message):
+        solve_batch([np.zeros((40, 44), np.float32)], [0], TINY, "title", kernel_size=5)
