@@ -23,17 +23,26 @@ def table_text(table: Table) -> str:
     """One table in columns."""
     header = ["", *table.columns]
     lines: list[list[str]] = [header]
-    sources: list[str] = []
     for row in table.rows:
-        if row.source not in sources:
-            sources.append(row.source)
-        mark = "" if row.source == "measured" else f" [{sources.index(row.source)}]"
-        lines.append([row.name + mark, *(cell_text(table, row, column) for column in table.columns)])
+        lines.append([row_title(table, row), *(cell_text(table, row, column) for column in table.columns)])
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     text = ["  ".join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     title = f"{table.title}: {' / '.join(table.metrics)}"
-    notes = [f"[{sources.index(source)}] {source}" for source in sources if source != "measured"]
-    return "\n".join([title, "-" * len(title), *text, *notes])
+    return "\n".join([title, "-" * len(title), *text, *notes(table)])
+
+
+def row_title(table: Table, row: Row) -> str:
+    """The row's name, and for a published one the number of its source."""
+    return row.name if row.source == "measured" else f"{row.name} [{_sources(table).index(row.source) + 1}]"
+
+
+def notes(table: Table) -> list[str]:
+    """The sources of the published rows by number."""
+    return [f"[{number}] {source}" for number, source in enumerate(_sources(table), 1)]
+
+
+def _sources(table: Table) -> list[str]:
+    return list(dict.fromkeys(row.source for row in table.rows if row.source != "measured"))
 
 
 def cell_text(table: Table, row: Row, column: str) -> str:

@@ -14,7 +14,7 @@ from vdip_jax.checks import Refusal
 from vdip_jax.datasets import Case, Dataset, Pair, cropped, load_case
 from vdip_jax.images import as_picture, kernel_picture, write_text
 from vdip_jax.records import Record, read_picture, read_settings
-from vdip_jax.rendering import cell_text
+from vdip_jax.rendering import cell_text, notes, row_title
 from vdip_jax.tables import Table
 
 _SIDE = 480
@@ -150,14 +150,11 @@ def _table(table: Table) -> str:
     rows = []
     for row in table.rows:
         cells = "".join(f"<td>{_escaped(cell_text(table, row, column))}" for column in table.columns)
-        mark = "" if row.source == "measured" else f" title='{_escaped(row.source)}'"
-        rows.append(
-            f"<tr class={'measured' if row.source == 'measured' else 'published'}{mark}><td>{_escaped(row.name)}{cells}"
-        )
-    sources = dict.fromkeys(row.source for row in table.rows if row.source != "measured")
-    notes = "".join(f"<p class=note>Published: {_escaped(source)}</p>" for source in sources)
+        kind = "measured" if row.source == "measured" else "published"
+        rows.append(f"<tr class={kind}><td>{_escaped(row_title(table, row))}{cells}")
+    sources = "".join(f"<p class=note>{_escaped(note)}</p>" for note in notes(table))
     title = f"{table.title}: {' / '.join(table.metrics)}"
-    return f"<h2>{_escaped(title)}</h2><div class=scroll><table><tr>{head}{''.join(rows)}</table></div>{notes}"
+    return f"<h2>{_escaped(title)}</h2><div class=scroll><table><tr>{head}{''.join(rows)}</table></div>{sources}"
 
 
 def _list(title: str, lines: Sequence[str]) -> str:
