@@ -8,7 +8,8 @@ import pytest
 
 import vdip_jax
 
-MODULES = ["checks", "config", "generators", "metrics", "objective", "operators", "priors", "solver", "steps"]
+MODULES = ["checks", "config", "generators", "metrics", "nonblind", "objective", "operators", "priors", "quality"]
+MODULES += ["solver", "steps"]
 CONSTANTS = {"METHODS", "PRESETS"}
 
 
