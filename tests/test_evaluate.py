@@ -173,7 +173,7 @@ def test_no_time_leaves_all_for_the_next_run(evaluated):
     folder, _ = evaluated
     run = evaluate("--data_dir=set", "--output=late", "--max_minutes=0", *TINY, cwd=folder)
     assert run.returncode == 3, run.stderr
-    assert "time is up with 4 of 4 left" in run.stderr
+    assert "time is up with 4 images left" in run.stderr
     assert records(folder / "late") == {}
 
 

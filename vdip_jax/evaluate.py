@@ -81,16 +81,14 @@ def main(argv: Sequence[str]) -> None:
             _conclude(dataset, folder)
             return
         plan = _plan(pairs)
-        tasks = evaluation.make_tasks(pairs, list(plan.configs), _seeds())
+        seeds = _seeds()
         with records.opened(folder, _settings(dataset)):
-            sys.exit(_evaluate(dataset, pairs, tasks, plan, folder))
+            sys.exit(_evaluate(dataset, pairs, seeds, plan, folder))
     except Refusal as refusal:
         sys.exit(f"evaluate: {refusal}")
 
 
-def _evaluate(
-    dataset: Dataset, pairs: Sequence[Pair], tasks: Sequence[evaluation.Task], plan: Plan, folder: Path
-) -> int:
+def _evaluate(dataset: Dataset, pairs: Sequence[Pair], seeds: Sequence[int], plan: Plan, folder: Path) -> int:
     """Solve or score, then make the tables of all that is there; return the exit status."""
     for problem in [*dataset.notes, *(pair.problem for pair in pairs if pair.problem)]:
         print(f"evaluate: {problem}", file=sys.stderr)
@@ -106,6 +104,7 @@ def _evaluate(
         else:
             if options.COMPILE_CACHE.value:
                 use_compile_cache()
+            tasks = evaluation.make_tasks(pairs, list(plan.configs), seeds)
             todo = evaluation.pending(tasks, records.read_records(folder))
             if len(todo) < len(tasks):
                 print(f"evaluate: {len(tasks) - len(todo)} of {len(tasks)} are in {folder} already.", file=sys.stderr)
@@ -116,7 +115,7 @@ def _evaluate(
     if interrupted:
         print(f"evaluate: stopped; {folder} holds what was finished, run again to go on.", file=sys.stderr)
     elif left:
-        print(f"evaluate: time is up with {left} of {len(tasks)} left; run again to go on.", file=sys.stderr)
+        print(f"evaluate: time is up with {left} images left; run again to go on.", file=sys.stderr)
     return 130 if interrupted else 3 if left else 2 if failed else 0
 
 
@@ -145,7 +144,7 @@ def _plan(pairs: Sequence[Pair]) -> Plan:
             _check_pattern(pattern)
         if not re.fullmatch(r"[\w+-][\w .+-]*", _LABEL.value) or _LABEL.value in METHODS:
             raise Refusal(f"--label must be a name of letters and digits and no method's, got {_LABEL.value!r}.")
-        return Plan({_LABEL.value: None}, brisque_model=_brisque_model(), about=about)  # type: ignore[dict-item]
+        return Plan({}, brisque_model=_brisque_model(), about=about)
     if _RESULTS.value is not None:
         raise Refusal("--results belongs to --score_only; add it, or leave --results out to solve the data set.")
     for method in methods:
