@@ -50,8 +50,8 @@ def own_flags(module: Any) -> dict[str, flags.Flag]:
     return {flag.name: flag for flag in flags.FLAGS.get_key_flags_for_module(module)}
 
 
-def run_program(main: Any, program: str, module: Any) -> None:
-    """Parse the command line and call `main`; a misspelt flag gets one sentence."""
+def run_program(main: Any, program: str, module: Any, argv: list[str] | None = None) -> None:
+    """Parse the command line, by default this program's, and call `main`; a misspelt flag gets one sentence."""
     # Else absl prints JAX's search for devices.
     logging.set_verbosity(logging.WARNING)
 
@@ -66,4 +66,4 @@ def run_program(main: Any, program: str, module: Any) -> None:
                 message += f" Did you mean: {near[0]} ?" if near else ""
             sys.exit(f"{program}: {message.rstrip(' .')}; see bin/{program} --help.")
 
-    app.run(main, flags_parser=parse)
+    app.run(main, argv, flags_parser=parse)
