@@ -1,4 +1,4 @@
-"""Non-blind deconvolution: its shrinkage, its border, real images."""
+"""Non-blind deconvolution: its formulas against dense solves and brute force, its results against the sharp image."""
 
 import jax
 import jax.numpy as jnp
@@ -6,97 +6,248 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
+from vdip_jax import nonblind
+from vdip_jax.checks import Refusal
 from vdip_jax.datasets import choose, find_dataset, load_case
-from vdip_jax.metrics import psnr, score
+from vdip_jax.metrics import score
 from vdip_jax.nonblind import deconvolve, shrink
-from vdip_jax.operators import blur
+from vdip_jax.operators import blur, observed_frame
 
 
-def patches(shape, seed=0):
-    """A picture of flat patches, as the prior likes them."""
-    noise = scipy.ndimage.gaussian_filter(np.random.default_rng(seed).random(shape), (4, 4, 0))
-    return np.float32(0.2 + 0.6 * (noise > np.median(noise)))
+def mosaic(shape, seed=0):
+    """Overlapping rectangles of random gray or colour, edges up to the border: [H, W] or [H, W, C]."""
+    rng = np.random.default_rng(seed)
+    image = np.full(shape, 0.5, np.float32)
+    for _ in range(40):
+        top, left = (rng.integers(-8, n) for n in shape[:2])
+        height, width = rng.integers(5, 30, 2)
+        image[max(top, 0) : top + height, max(left, 0) : left + width] = rng.uniform(0.1, 0.9, shape[2:])
+    return image
 
 
-def stroke(shape):
-    kernel = np.random.default_rng(1).random(shape).astype(np.float32) ** 3
+def motion_kernel(shape):
+    """A bent, asymmetric path: [kh, kw], sum 1."""
+    kernel = np.zeros(shape, np.float32)
+    rows = np.arange(shape[0])
+    kernel[rows, rows**2 * (shape[1] - 1) // max(1, (shape[0] - 1) ** 2)] = 1 + rows
+    kernel[-1] += 0.5
     return kernel / kernel.sum()
 
 
-def problem(size, channels, kernel_shape, seed=0):
-    """Blurred image, its truth in the same frame, and the kernel."""
-    kh, kw = kernel_shape
-    canvas = patches((size[0] + kh - 1, size[1] + kw - 1, channels), seed)
-    kernel = stroke(kernel_shape)
-    y = np.clip(np.asarray(blur(jnp.asarray(canvas), jnp.asarray(kernel))), 0, 1)
-    top, left = (kh - 1) // 2, (kw - 1) // 2
-    return y, canvas[top : top + size[0], left : left + size[1]], kernel
+def blurred_pair(size, kernel):
+    """A blurred mosaic [*size] and the sharp one in the same frame."""
+    canvas = mosaic((size[0] + kernel.shape[0] - 1, size[1] + kernel.shape[1] - 1, *size[2:]))
+    return np.asarray(blur(canvas, kernel)).clip(0, 1), observed_frame(canvas, size[:2])
 
 
-@pytest.mark.parametrize("stiffness", [0.5, 4.0, 60.0, 256.0])
-def test_shrinkage_finds_the_minimum_of_a_fine_search(stiffness, x64):
-    v = np.concatenate([np.linspace(-1, 1, 81), [2.5, -0.003, 1e-6]])
-    candidates = np.linspace(-2.5, 2.5, 500001)
-    got = np.asarray(shrink(jnp.asarray(v), stiffness))
-
-    def cost(w, at):
-        return np.abs(w) ** (2 / 3) + stiffness / 2 * (w - at) ** 2
-
-    best = np.array([cost(candidates, at).min() for at in v])
-    # No worse than the grid, and the grid is no better than its spacing lets it be.
-    np.testing.assert_array_less(cost(got, v), best + 1e-9)
-    np.testing.assert_allclose(cost(got, v), best, atol=1e-4)
+def rms(error):
+    return float(np.sqrt((np.asarray(error, np.float64) ** 2).mean()))
 
 
-@pytest.mark.parametrize(
-    ("size", "channels", "kernel_shape"),
-    [((64, 64), 1, (9, 9)), ((61, 70), 3, (5, 11)), ((48, 47), 1, (11, 3))],
-)
-def test_a_noise_free_image_is_recovered_to_its_border(size, channels, kernel_shape):
-    y, truth, kernel = problem(size, channels, kernel_shape)
-    x = np.asarray(deconvolve(jnp.asarray(y), jnp.asarray(kernel)))
-    assert x.shape == y.shape
-    assert psnr(x, truth) > psnr(y, truth) + 8
-    squared = (x - truth) ** 2
-    inner = squared[10:-10, 10:-10]
-    border = (squared.sum() - inner.sum()) / (squared.size - inner.size)
-    assert border < 8 * inner.mean() + 1e-4
+@pytest.mark.parametrize("penalty", [0.5, 30.0, 300.0, 1e5])
+def test_shrinkage_is_the_brute_force_minimum(x64, penalty):
+    threshold = 2 * (2 / (3 * penalty)) ** 0.75
+    inputs = np.concatenate([threshold * np.linspace(-3, 3, 241), [0.999 * threshold, 1.001 * threshold, 30.0, 0.0]])
+    got = np.asarray(shrink(jnp.asarray(np.stack([inputs, 0 * inputs])[:, None]), penalty))
+    np.testing.assert_array_equal(got[1], 0)
+    for v, w in zip(inputs, got[0, 0], strict=True):
+        candidates = np.append(v * np.linspace(0, 1, 20001), w)
+        cost = np.abs(candidates) ** (2 / 3) + penalty / 2 * (candidates - v) ** 2
+        assert cost[-1] <= cost.min() * (1 + 1e-9)
+        # At the threshold itself zero and the root cost the same: either is right.
+        if abs(abs(v) / threshold - 1) > 1e-6:
+            assert abs(candidates[cost[:-1].argmin()] - w) <= abs(v) / 19999
+
+
+def test_shrinkage_shortens_the_gradient_of_all_channels_together(x64):
+    gradients = np.random.default_rng(0).normal(0, 0.01, (2, 3, 400))
+    got = np.asarray(shrink(jnp.asarray(gradients), 300.0))
+    lengths = np.linalg.norm(gradients, axis=(0, 1))
+    alone = np.asarray(shrink(jnp.asarray(np.stack([lengths, 0 * lengths])[:, None]), 300.0))[0, 0]
+    assert 0 < (alone == 0).mean() < 1
+    np.testing.assert_allclose(got, gradients * (alone / lengths), rtol=0, atol=1e-12)
+
+
+def test_shrinkage_in_float32_is_accurate_and_zero_at_zero():
+    v = np.linspace(-1, 1, 2001)
+    with jax.enable_x64(True):
+        expected = np.asarray(shrink(jnp.asarray(np.stack([v, 0 * v])[:, None]), 300.0))
+    got = np.asarray(shrink(jnp.asarray(np.stack([v, 0 * v])[:, None], jnp.float32), 300.0))
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
+
+
+def dense_operators(kernel, canvas):
+    """Periodic blur with its centre at the origin, and differences down and right, as matrices of the canvas."""
+    units = np.eye(np.prod(canvas)).reshape(-1, *canvas)
+    blurs = [scipy.ndimage.convolve(unit, kernel, mode="wrap") for unit in units]
+    downs, rights = ([np.roll(unit, -1, axis) - unit for unit in units] for axis in (0, 1))
+    return [np.stack([image.ravel() for image in images], axis=1) for images in (blurs, downs, rights)]
+
+
+def test_a_step_solves_the_split_problems_as_dense_algebra_does(x64):
+    kernel = motion_kernel((3, 5)).astype(float)
+    y = np.random.default_rng(0).random((2, 7, 8))
+    fidelity = 500.0
+    problem = nonblind._pose(jnp.asarray(y), jnp.asarray(kernel), jnp.asarray(fidelity))
+    canvas = problem.observed.shape[1:]
+    assert canvas == (9, 12)
+    step = jax.jit(nonblind._step)
+    splits = step(step(nonblind._start(problem), problem), problem)
+    got = step(splits, problem)
+
+    blurring, *differences = dense_operators(kernel, canvas)
+    weight = np.zeros(canvas)
+    weight[:7, :8] = fidelity
+    data = np.zeros((2, *canvas))
+    data[:, :7, :8] = y
+    flat = {name: np.asarray(value).reshape(*value.shape[:-2], -1) for name, value in splits._asdict().items()}
+    rho, tau = 0.1 * fidelity, nonblind._GRADIENT_PENALTY
+    weight, data = weight.ravel(), data.reshape(2, -1)
+    np.testing.assert_allclose(flat["blurred"], flat["image"] @ blurring.T, rtol=0, atol=1e-12)
+
+    over = nonblind._OVER_RELAXATION
+    relaxed = over * flat["image"] @ blurring.T + (1 - over) * flat["blur_split"]
+    # weight/2 (u - y)^2 + rho/2 (u - relaxed - dual)^2 has no slope at u.
+    u = np.asarray(got.blur_split).reshape(2, -1)
+    slope = weight * (u - data) + rho * (u - relaxed - flat["blur_dual"])
+    np.testing.assert_allclose(slope, 0, rtol=0, atol=1e-10)
+    blur_dual = flat["blur_dual"] + relaxed - u
+
+    target = np.stack([flat["image"] @ d.T for d in differences]) + flat["gradient_dual"]
+    w = np.asarray(shrink(jnp.asarray(target), tau))
+    gradient_dual = target - w
+    normal = rho * blurring.T @ blurring + tau * sum(d.T @ d for d in differences)
+    right = rho * (u - blur_dual) @ blurring
+    right = right + tau * sum((w[i] - gradient_dual[i]) @ d for i, d in enumerate(differences))
+    image = np.linalg.solve(normal, right.T).T
+    for name, expected in (("blur_dual", blur_dual), ("gradient_dual", gradient_dual), ("image", image)):
+        value = np.asarray(getattr(got, name))
+        np.testing.assert_allclose(value.reshape(expected.shape), expected, rtol=0, atol=1e-11, err_msg=name)
+
+
+def test_the_objective_falls_and_the_splits_close():
+    kernel = motion_kernel((9, 7))
+    y, _ = blurred_pair((48, 45), kernel)
+    problem = nonblind._pose(jnp.asarray(y[None]), jnp.asarray(kernel), jnp.asarray(10000.0))
+    step = jax.jit(nonblind._step)
+    splits = nonblind._start(problem)
+    objective, gaps = [], []
+    for number in range(201):
+        if number in (0, 10, 60, 200):
+            gradients = nonblind._gradients(splits.image)
+            length = jnp.sqrt((gradients**2).sum((0, 1)))
+            misfit = problem.seen * (splits.blurred - problem.observed) ** 2
+            objective.append(float(misfit.sum() / 2 + (length ** (2 / 3)).sum()))
+            gaps.append(rms(splits.blurred - splits.blur_split))
+        splits = step(splits, problem)
+    assert objective == sorted(objective, reverse=True)
+    assert objective[-1] < 0.5 * objective[0]
+    assert gaps[-1] < 1e-3
+
+
+@pytest.mark.parametrize("kernel_shape", [(9, 7), (5, 15)])
+def test_a_blurred_mosaic_is_recovered_and_nothing_rings_in_from_the_border(kernel_shape):
+    kernel = motion_kernel(kernel_shape)
+    y, sharp = blurred_pair((90, 101), kernel)
+    error = np.asarray(deconvolve(y, kernel)) - sharp
+    rows, columns = np.indices(y.shape)
+    depth = np.minimum(np.minimum(rows, 89 - rows), np.minimum(columns, 100 - columns))
+    # Measured: 0.086 and 0.027 of the blurred image's error; 0.19 and 0.06 in the outermost pixels, half unseen.
+    assert rms(error) < 0.12 * rms(y - sharp)
+    assert rms(error[depth < 8]) < 0.3 * rms((y - sharp)[depth < 8])
+    assert rms(error[depth >= 24]) < 0.001
+
+    # With noise the middle has an error to compare with. Measured: band 0.9 and 1.0, outermost 2.3 and 1.9 times it.
+    y = (y + np.random.default_rng(0).normal(0, 0.01, y.shape)).astype(np.float32)
+    error = np.asarray(deconvolve(y, kernel, fidelity=1000.0)) - sharp
+    outermost, band, middle = (rms(error[w]) for w in (depth < 8, (depth >= 8) & (depth < 24), depth >= 24))
+    assert middle < 0.02
+    assert band < 1.3 * middle
+    assert outermost < 3 * middle
+
+
+def test_the_delta_kernel_gives_about_the_input_back():
+    kernel = np.zeros((5, 3), np.float32)
+    kernel[2, 1] = 1
+    y, sharp = blurred_pair((40, 51, 3), kernel)
+    assert rms(deconvolve(y, kernel) - sharp) < 1e-3
+
+
+def test_noise_is_smoothed_away_while_edges_stay():
+    kernel = np.ones((1, 1), np.float32)
+    sharp = mosaic((60, 50))
+    y = (sharp + np.random.default_rng(0).normal(0, 0.01, sharp.shape)).astype(np.float32)
+    assert rms(deconvolve(y, kernel, fidelity=300.0) - sharp) < 0.5 * rms(y - sharp)
 
 
 def test_the_mirrored_kernel_does_not_do():
-    y, truth, kernel = problem((64, 64), 1, (9, 9))
-    right, wrong = (np.asarray(deconvolve(jnp.asarray(y), jnp.asarray(k))) for k in (kernel, kernel[::-1, ::-1]))
-    assert psnr(right, truth) > psnr(wrong, truth) + 5
-
-
-def test_the_delta_kernel_changes_little():
-    y, _, _ = problem((48, 48), 1, (5, 5))
-    delta = jnp.zeros((5, 5)).at[2, 2].set(1)
-    np.testing.assert_allclose(deconvolve(jnp.asarray(y), delta), y, atol=0.02)
-
-
-def test_compiled_and_batched_results_are_those_of_single_ones():
-    problems = [problem((48, 50), 3, (5, 7), seed) for seed in (0, 1)]
-    y, kernel = (jnp.stack([jnp.asarray(parts[i]) for parts in problems]) for i in (0, 2))
-    batch = jax.jit(jax.vmap(deconvolve))(y, kernel)
-    for i in range(2):
-        np.testing.assert_allclose(batch[i], deconvolve(y[i], kernel[i]), atol=2e-3)
+    kernel = motion_kernel((9, 7))
+    y, sharp = blurred_pair((64, 60), kernel)
+    right, wrong = (rms(deconvolve(y, k) - sharp) for k in (kernel, kernel[::-1, ::-1]))
+    assert right < 0.5 * wrong
 
 
 def test_a_stronger_fidelity_fits_the_data_better():
-    y, _, kernel = problem((48, 48), 1, (7, 7))
-    noisy = np.clip(y + 0.02 * np.random.default_rng(0).standard_normal(y.shape), 0, 1).astype(np.float32)
-    misfits = []
-    for fidelity in (500.0, 2e4):
-        x = deconvolve(jnp.asarray(noisy), jnp.asarray(kernel), fidelity=fidelity)
-        again = np.asarray(blur(x, jnp.asarray(kernel)))
-        misfits.append(((again - noisy[3:-3, 3:-3]) ** 2).mean())
-    assert misfits[1] < 0.9 * misfits[0]
+    kernel = motion_kernel((7, 7))
+    y, _ = blurred_pair((48, 48), kernel)
+    y = (y + np.random.default_rng(0).normal(0, 0.02, y.shape)).clip(0, 1).astype(np.float32)
+    loose, tight = (
+        rms(blur(deconvolve(y, kernel, fidelity=fidelity), kernel) - y[3:-3, 3:-3]) for fidelity in (500.0, 2e4)
+    )
+    assert tight < 0.95 * loose
 
 
-@pytest.mark.parametrize(("name", "gain"), [("im2_kernel3_img", 6), ("im1_kernel7_img", 9)])
+# Measured: 9.8, 13.4 and 16.0 dB. Kernel file 4 is turned against the others, which the data set's loader knows.
+@pytest.mark.parametrize(("name", "gain"), [("im2_kernel3", 9), ("im1_kernel7", 11), ("im3_kernel4", 13)])
 def test_a_captured_image_gains_with_its_true_kernel(data_dir, name, gain):
     dataset = find_dataset(data_dir / "levin2009")
-    case = load_case(dataset, choose(dataset, [name])[0])
-    x = np.asarray(deconvolve(jnp.asarray(case.y[..., None]), jnp.asarray(case.kernel, jnp.float32)))[..., 0]
-    assert score(x, case.truth).psnr > score(case.y, case.truth).psnr + gain
+    case = load_case(dataset, choose(dataset, [f"{name}_img"])[0])
+    x = deconvolve(case.y.astype(np.float32), case.kernel.astype(np.float32))
+    got, before = score(np.asarray(x), case.truth).psnr, score(case.y, case.truth).psnr
+    assert got > before + gain
+
+
+# Gray and colour, odd and even, kernels that are not square and one pixel high.
+@pytest.mark.parametrize(
+    ("size", "kernel_shape"),
+    [((40, 41), (5, 7)), ((33, 48, 1), (7, 3)), ((40, 30, 3), (1, 9)), ((31, 37, 3), (11, 11))],
+)
+def test_every_shape_is_sharpened(size, kernel_shape):
+    kernel = motion_kernel(kernel_shape)
+    y, sharp = blurred_pair(size, kernel)
+    got = np.asarray(deconvolve(y, kernel, num_steps=20))
+    assert got.shape == size and got.dtype == np.float32
+    assert got.min() >= 0 and got.max() <= 1
+    assert rms(got - sharp) < 0.7 * rms(y - sharp)
+
+
+@pytest.mark.parametrize("trail", [(), (3,)])
+def test_jit_and_vmap_agree_with_the_plain_call(trail):
+    kernel = motion_kernel((7, 3))
+    y, _ = blurred_pair((33, 40, *trail), kernel)
+
+    def restore(y, kernel, fidelity):
+        return deconvolve(y, kernel, fidelity=fidelity, num_steps=20)
+
+    one, other = (y, kernel, 10000.0), (y[::-1], kernel[::-1], 3000.0)
+    pair = jax.jit(jax.vmap(restore))(*(jnp.stack([a, b]) for a, b in zip(one, other, strict=True)))
+    # Rounding of float32 through twenty steps and a shrinkage that jumps at its threshold.
+    np.testing.assert_allclose(jax.jit(restore)(*one), restore(*one), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(pair[0], restore(*one), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(pair[1], restore(*other), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("y_shape", "kernel_shape", "options", "word"),
+    [
+        ((8,), (3, 3), {}, "odd sides"),
+        ((8, 8), (4, 3), {}, "odd sides"),
+        ((8, 8), (3, 3, 1), {}, "odd sides"),
+        ((8, 8), (3, 3), {"fidelity": 0.0}, "fidelity"),
+        ((8, 8), (3, 3), {"num_steps": 0}, "num_steps"),
+    ],
+)
+def test_what_cannot_be_worked_on_is_refused(y_shape, kernel_shape, options, word):
+    with pytest.raises(Refusal, match=word):
+        deconvolve(np.zeros(y_shape, np.float32), np.ones(kernel_shape, np.float32) / 9, **options)
