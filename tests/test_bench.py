@@ -1,25 +1,16 @@
 """bin/bench."""
 
+import functools
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from programs import refused, run
 
-
-def bench(*arguments):
-    command = [sys.executable, "-P", "-m", "vdip_jax.bench", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+bench = functools.partial(run, "bench")
 
 
 def test_a_case_that_is_none_is_refused():
     for case in ("128:31", "128x128", "128x128:4", "20x20:31"):
-        run = bench(f"--case={case}")
-        assert run.returncode == 1
-        assert len(run.stderr.strip().splitlines()) == 1, run.stderr
+        refused(bench(f"--case={case}"))
 
 
 def test_numbers_are_told_and_written(tmp_path):

@@ -1,19 +1,16 @@
 """bin/deblur from the outside: what it writes, what it refuses, how it fails."""
 
+import functools
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from programs import ROOT, refused, run
 
 from vdip_jax import Config, cli, options, results
 from vdip_jax.images import read_image
 
-ROOT = Path(__file__).parent.parent
 TINY = (
     "--channels=4",
     "--prefit_steps=2",
@@ -24,26 +21,13 @@ TINY = (
 )
 
 
-def deblur(*arguments, cwd=ROOT):
-    # The module, not the launcher: which Python to use is settled when tests run.
-    command = [sys.executable, "-P", "-m", "vdip_jax.cli", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
+deblur = functools.partial(run, "cli")
 
 
 def picture(path, shape=(40, 44), seed=0):
     pixels = np.random.default_rng(seed).integers(0, 255, shape, np.uint8)
     Image.fromarray(pixels).save(path)
     return path
-
-
-def refused(run, *words):
-    """One sentence on stderr, exit status 1, no traceback, every word in it."""
-    assert run.returncode == 1, run.stderr
-    assert "Traceback" not in run.stderr
-    assert len(run.stderr.strip().splitlines()) == 1, run.stderr
-    for word in words:
-        assert word in run.stderr
 
 
 @pytest.fixture(scope="module")

@@ -1,34 +1,24 @@
 """bin/evaluate from the outside: solving, scoring, going on after a kill, refusals."""
 
 import csv
+import functools
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.ndimage
 from PIL import Image
+from programs import ROOT, command, options, refused, run
 
-ROOT = Path(__file__).parent.parent
 TINY = ("--channels=4", "--prefit_steps=2", "--variational_steps=10", "--ssim_steps=20")
 
 
-def command(*arguments):
-    return [sys.executable, "-P", "-m", "vdip_jax.evaluate", *map(str, arguments)]
-
-
-def options(cwd):
-    return dict(cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True)
-
-
-def evaluate(*arguments, cwd):
-    return subprocess.run(command(*arguments), capture_output=True, timeout=600, **options(cwd))
+evaluate = functools.partial(run, "evaluate")
 
 
 def write(path, pixels):
@@ -99,7 +89,7 @@ def test_a_killed_evaluation_goes_on_and_gives_the_same_table(evaluated):
     folder, _ = evaluated
     arguments = ("--data_dir=set", "--output=killed", *TINY)
     process = subprocess.Popen(
-        command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options(folder)
+        command("evaluate", *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options(folder)
     )
     while process.poll() is None and not list((folder / "killed" / "records").glob("[!.]*.json")):
         time.sleep(0.005)
@@ -184,15 +174,6 @@ def test_tables_can_be_made_anew(evaluated):
     run = evaluate("--data_dir=set", "--output=whole", "--tables_only", cwd=folder)
     assert run.returncode == 0, run.stderr
     assert (folder / "whole" / "table.csv").read_bytes() == before
-
-
-def refused(run, *words):
-    """One sentence on stderr, exit status 1, no traceback, every word in it."""
-    assert run.returncode == 1, run.stderr
-    assert "Traceback" not in run.stderr
-    assert len(run.stderr.strip().splitlines()) == 1, run.stderr
-    for word in words:
-        assert word in run.stderr
 
 
 BAD = {

@@ -1,28 +1,20 @@
 """bin/figure: pictures with their numbers, refusals."""
 
 import csv
+import functools
 import io
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import refused, run
 from test_report import make_folder, scored
 
 from vdip_jax import records
 from vdip_jax.images import read_image
 from vdip_jax.scoring import Picture
 
-ROOT = Path(__file__).parent.parent
-
-
-def figure(*arguments, cwd):
-    command = [sys.executable, "-P", "-m", "vdip_jax.figure", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
+figure = functools.partial(run, "figure")
 
 
 def rows(path):
@@ -88,8 +80,4 @@ def test_kernels_stand_side_by_side(tmp_path):
 )
 def test_bad_input_is_refused(tmp_path, arguments, words):
     make_folder(tmp_path, {"good": 3.0})
-    run = figure(*arguments, cwd=tmp_path)
-    assert run.returncode == 1
-    assert len(run.stderr.strip().splitlines()) == 1, run.stderr
-    for word in words:
-        assert word in run.stderr
+    refused(figure(*arguments, cwd=tmp_path), *words)
