@@ -1,5 +1,6 @@
 """Several photographs at once: those alike go through the solver together."""
 
+import functools
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -57,6 +58,12 @@ def solve_batch(
     Raises:
       OutOfMemory: if the device's memory does not suffice.
     """
+    _make_room(
+        images[0].shape,
+        len(images),
+        config,
+        *sorted((name, np.shape(value) or value) for name, value in kernel.items()),
+    )
     keys = [jax.random.key(seed) for seed in seeds]
     y = [jnp.asarray(image.reshape(*image.shape[:2], -1)) for image in images]
     try:
@@ -69,3 +76,14 @@ def solve_batch(
         if "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower():
             raise OutOfMemory(str(error)) from error
         raise
+
+
+@functools.lru_cache(maxsize=1)
+def _make_room(*program: Hashable) -> None:
+    """Forget the programs compiled before, unless the last one was this one.
+
+    On a CPU a compiled program holds thousands of memory mappings; of some twenty sizes in a row the process would
+    die of the kernel's limit. The compile cache on disk makes a later return to a size cheap.
+    """
+    del program
+    jax.clear_caches()
