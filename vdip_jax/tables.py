@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vdip_jax.config import METHODS
 from vdip_jax.datasets import Dataset
 from vdip_jax.metrics import PROTOCOLS
 from vdip_jax.records import Record
@@ -182,13 +183,18 @@ def _measured(
         once = {record["name"]: record for record in records if blurred(record) is not None}
         if once:
             rows.append(Row("blurred", "measured", _cells(dataset, list(once.values()), blurred)))
-    for method in sorted({record["method"] for record in records}):
+    for method in sorted({record["method"] for record in records}, key=_order):
         mine = [record for record in records if record["method"] == method and not record["failed"]]
         cells = _cells(dataset, [record for record in mine if pick(record) is not None], pick)
         if cells:
             seeds = len({record["seed"] for record in mine})
             rows.append(Row(method if seeds == 1 else f"{method} ({seeds} seeds)", "measured", cells))
     return rows
+
+
+def _order(method: str) -> tuple[int, str]:
+    """Methods as in the paper's Table I, then others by name."""
+    return (list(METHODS).index(method) if method in METHODS else len(METHODS), method)
 
 
 def _spreads(records: Iterable[Record]) -> list[Record]:
