@@ -138,3 +138,13 @@ def test_a_line_tells_of_failures_and_warnings():
     score = {"rgb": dict(psnr=20.0, ssim=0.5, shift=(10, 0), at_border=True)}
     line = summary({**base, "failed": None, "blurred": score, "restored": score, "ok": False, "seconds": 3.0})
     assert "WARNING: best shift (10, 0)" in line and "NOT FINITE" in line and line.endswith("3 s")
+
+
+@pytest.mark.parametrize("kernel", ["no array", np.zeros((3, 5)), np.ones(5), np.full((3, 5), np.nan)], ids=str)
+def test_a_kernel_of_another_program_that_is_none_is_refused(dataset, tmp_path, kernel):
+    if isinstance(kernel, str):
+        (tmp_path / "kernel.npy").write_text(kernel)
+    else:
+        np.save(tmp_path / "kernel.npy", kernel)
+    with pytest.raises(Refusal, match="kernel.npy: expected"):
+        evaluation.read_result(tmp_path / "blurred", dataset.pairs[0], "{name}.png", "../kernel.npy")

@@ -81,3 +81,11 @@ def test_kernels_stand_side_by_side(tmp_path):
 def test_bad_input_is_refused(tmp_path, arguments, words):
     make_folder(tmp_path, {"good": 3.0})
     refused(figure(*arguments, cwd=tmp_path), *words)
+
+
+def test_methods_on_different_images_are_no_comparison(tmp_path):
+    folder, _ = make_folder(tmp_path, {"good": 3.0, "bad": -2.0})
+    record = next(record for record in records.read_records(folder) if record["name"] == "bad_k1")
+    (folder / "records" / "bad_k1.dip.seed0.json").unlink()
+    records.write_record(folder, {**record, "method": "vdip-sparse"}, records.read_picture(folder, record))
+    refused(figure("kernels", "--results=out", "--data_dir=set", cwd=tmp_path), "dip, vdip-sparse")

@@ -9,7 +9,8 @@ from PIL import Image
 
 from vdip_jax import records
 from vdip_jax.datasets import find_dataset
-from vdip_jax.report import gain, write_report
+from vdip_jax.records import gain
+from vdip_jax.report import write_report
 from vdip_jax.scoring import Picture
 from vdip_jax.tables import make_tables
 

@@ -107,9 +107,8 @@ def summary(record: Record) -> str:
         return f"{title}: FAILED: {record['failed']}"
     parts = []
     if "restored" in record:
-        before, after = record["blurred"]["rgb"], record["restored"]["rgb"]
-        gain = after["psnr"] - before["psnr"]
-        parts.append(f"{after['psnr']:.2f} dB / {after['ssim']:.3f} ({gain:+.2f} dB), protocol rgb")
+        after = record["restored"]["rgb"]
+        parts.append(f"{after['psnr']:.2f} dB / {after['ssim']:.3f} ({records.gain(record):+.2f} dB), protocol rgb")
         if after["at_border"]:
             parts.append(f"WARNING: best shift {after['shift']} on the border of the search")
     if "kernel_error" in record:
@@ -206,10 +205,10 @@ def read_result(folder: Path, pair: Pair, image: str, kernel: str) -> Picture:
       folder: holds the files.
       pair: the blurred image.
       image, kernel: the files' names, with {name}, {image} and {kernel} for those of the pair; the kernel's is
-        optional, an .npy in the convention of true convolution or a picture in the data set's.
+        optional, an .npy in the convention of true convolution.
 
     Raises:
-      Refusal: if there is no picture, or none that can be read.
+      Refusal: if there is no picture, or it or the kernel cannot be read.
     """
     fields = {"name": pair.name, "image": pair.image, "kernel": pair.kernel}
     path = folder / image.format(**fields)
@@ -218,4 +217,14 @@ def read_result(folder: Path, pair: Pair, image: str, kernel: str) -> Picture:
     kernel_path = folder / kernel.format(**fields) if kernel else None
     if kernel_path is None or not kernel_path.exists():
         return Picture(read_image(path).pixels)
-    return Picture(read_image(path).pixels, None, np.load(kernel_path))
+    return Picture(read_image(path).pixels, None, _read_kernel(kernel_path))
+
+
+def _read_kernel(path: Path) -> np.ndarray:
+    try:
+        kernel = np.load(path)
+    except (OSError, ValueError) as error:
+        raise Refusal(f"{path.name}: expected an .npy file of a kernel [kh, kw] ({error}).") from None
+    if kernel.ndim != 2 or not np.isfinite(kernel).all() or not kernel.sum() > 0:
+        raise Refusal(f"{path.name}: expected a finite kernel [kh, kw] with a positive sum, got shape {kernel.shape}.")
+    return kernel

@@ -1,8 +1,9 @@
 """The figures of the paper, drawn from measurements: time against size, kernels, failures. Each with its numbers."""
 
+import collections
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,7 @@ from vdip_jax.checks import Refusal
 from vdip_jax.config import METHODS, Config
 from vdip_jax.datasets import Case, Dataset, Pair, cropped, load_case
 from vdip_jax.images import as_picture, kernel_picture, side_by_side, write_image, write_text
-from vdip_jax.records import Record, read_picture, read_settings
-from vdip_jax.report import gain
+from vdip_jax.records import Record, gain, read_picture, read_settings
 
 _SIDE = 200
 
@@ -83,17 +83,13 @@ def draw_kernels(folder: Path, dataset: Dataset, records: Iterable[Record], path
       Refusal: if no image was solved both ways with one seed.
     """
     shown = [record for record in records if not record["failed"] and record["method"] in METHODS]
-    methods = sorted({record["method"] for record in shown}, key=list(METHODS).index)
-    if len({METHODS[method].gaussian for method in methods}) < 2:
-        raise Refusal(
-            f"{folder}: expected images solved by a point and a variational method, found {', '.join(methods)}."
-        )
+    methods = list(METHODS)
+    pairs = {pair.name: pair for pair in dataset.pairs}
     strips, numbers = [], []
     for (name, seed), mine in sorted(_grouped(shown, "name", "seed").items()):
-        pair = next((pair for pair in dataset.pairs if pair.name == name), None)
-        if len(mine) < 2 or pair is None:
+        if len({METHODS[record["method"]].gaussian for record in mine}) < 2 or name not in pairs:
             continue
-        case = _case(folder, dataset, pair)
+        case = _case(folder, dataset, pairs[name])
         panels = [] if case.kernel is None else [("true", kernel_picture(case.kernel, _SIDE))]
         for record in sorted(mine, key=lambda record: methods.index(record["method"])):
             picture = read_picture(folder, record)
@@ -108,6 +104,9 @@ def draw_kernels(folder: Path, dataset: Dataset, records: Iterable[Record], path
                 | {"gain_db": gained}
             )
         strips.append((f"{name}, seed {seed}", panels))
+    if not strips:
+        found = ", ".join(sorted({record["method"] for record in shown}, key=methods.index))
+        raise Refusal(f"{folder}: expected an image solved by a point and a variational method, found only {found}.")
     _write(strips, numbers, path)
 
 
@@ -199,8 +198,4 @@ def _grouped(records: Iterable[Record], *keys: str) -> dict[tuple[Any, ...], lis
 
 
 def _commonest(values: Iterable[int]) -> int:
-    counted: dict[int, int] = {}
-    for value in values:
-        counted[value] = counted.get(value, 0) + 1
-    best: Callable[[int], int] = counted.__getitem__
-    return max(counted, key=best)
+    return collections.Counter(values).most_common(1)[0][0]

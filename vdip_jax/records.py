@@ -114,6 +114,15 @@ def read_picture(folder: Path, record: Record) -> Picture | None:
     return Picture(read_image(files[0]).pixels, std, np.load(files[2]) if files[2].exists() else None)
 
 
+def gain(record: Record) -> float:
+    """PSNR in dB above the blurred image's, protocol rgb; minus infinity for a failure, NaN without a truth."""
+    if record["failed"]:
+        return float("-inf")
+    if "restored" not in record:
+        return float("nan")
+    return float(record["restored"]["rgb"]["psnr"] - record["blurred"]["rgb"]["psnr"])
+
+
 def write_json(path: Path, value: object) -> None:
     """Write a value as JSON, whole or not at all; infinite numbers as Python writes them."""
     write_text(path, json.dumps(value, indent=1, default=str) + "\n")

@@ -13,7 +13,7 @@ from vdip_jax import tables
 from vdip_jax.checks import Refusal
 from vdip_jax.datasets import Case, Dataset, Pair, cropped, load_case
 from vdip_jax.images import as_picture, kernel_picture, write_text
-from vdip_jax.records import Record, read_picture, read_settings
+from vdip_jax.records import Record, gain, read_picture, read_settings
 from vdip_jax.rendering import cell_text, notes, row_title
 from vdip_jax.tables import Table
 
@@ -58,15 +58,6 @@ def write_report(folder: Path, dataset: Dataset, records: Sequence[Record], made
         f"<title>{title}</title>\n<style>{_STYLE}</style>\n" + "\n".join(parts) + "\n</html>\n",
     )
     return path
-
-
-def gain(record: Record) -> float:
-    """PSNR in dB above the blurred image's, protocol rgb; minus infinity for a failure, NaN without a truth."""
-    if record["failed"]:
-        return float("-inf")
-    if "restored" not in record:
-        return float("nan")
-    return float(record["restored"]["rgb"]["psnr"] - record["blurred"]["rgb"]["psnr"])
 
 
 def _worst_first(dataset: Dataset, records: Iterable[Record]) -> list[tuple[Pair, list[Record]]]:
