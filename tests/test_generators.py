@@ -206,11 +206,10 @@ def test_image_generator_keeps_the_canvas_size(size):
     assert jax.eval_shape(IMAGE.apply, variables, z).shape == (*size, 6)
 
 
-def test_kernel_generator_makes_a_positive_kernel_of_sum_one(initial):
-    kernel = KERNEL.apply({"params": initial["kernel"]}, np.full(200, 0.05, np.float32))
-    assert kernel.shape == (5, 3)
-    assert (kernel > 0).all()
-    np.testing.assert_allclose(kernel.sum(), 1, rtol=1e-6)
+def test_kernel_generator_starts_near_the_uniform_kernel(initial):
+    logits = KERNEL.apply({"params": initial["kernel"]}, np.full(200, 0.05, np.float32))
+    assert logits.shape == (5, 3)
+    np.testing.assert_allclose(jax.nn.softmax(logits, axis=(0, 1)), 1 / 15, rtol=0.7)
 
 
 def test_input_noise_is_uniform_from_zero_to_a_tenth():

@@ -75,9 +75,10 @@ def test_prefit_loss_is_the_squared_error_over_both_moments_and_the_kernel():
     posterior, y, _ = example()
     frame = (slice(2, 36), slice(1, 37))
     moments = np.concatenate([posterior.mean[frame], posterior.std[frame]], axis=-1)
-    wanted = np.concatenate([y, np.zeros_like(y)], axis=-1)
-    expected = ((moments - wanted) ** 2).mean() + ((posterior.kernel - 1 / 15) ** 2).mean()
-    close(jax.jit(objective.prefit_loss)(posterior, y), expected)
+    targets = objective.Targets(y, 0.3 * y, posterior.kernel[::-1])
+    wanted = np.concatenate([y, 0.3 * y], axis=-1)
+    expected = ((moments - wanted) ** 2).mean() + ((posterior.kernel - posterior.kernel[::-1]) ** 2).mean()
+    close(jax.jit(objective.prefit_loss)(posterior, targets), expected)
 
 
 def test_ssim_loss_is_that_of_the_reblurred_mean_with_zeros_outside():

@@ -211,7 +211,7 @@ def test_each_step_has_the_loss_of_its_phase(step, phase):
     posterior = Posterior(draws.random((36, 36, 1)).astype(np.float32), std, np.log(std), kernel)
     noise = steps.draws(problem, step, config)
     expected = {
-        "prefit": lambda: objective.prefit_loss(posterior, problem.y),
+        "prefit": lambda: objective.prefit_loss(posterior, problem.targets),
         "variational": lambda: objective.variational_loss(posterior, problem.y, noise, 0.1, config),
         "ssim": lambda: objective.ssim_loss(posterior, problem.y),
     }[phase]

@@ -1,6 +1,7 @@
 """Several photographs at once: those alike go through the solver together."""
 
 import functools
+import operator
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from vdip_jax.config import Config
 from vdip_jax.runtime import Reporter
-from vdip_jax.solver import solve
+from vdip_jax.solver import Candidates, Progress, Result, solve
 
 Task = TypeVar("Task")
 
@@ -27,6 +28,15 @@ class Estimate(NamedTuple):
     kernel: np.ndarray
     loss: np.ndarray
     ok: np.ndarray
+    choice: np.ndarray
+    candidates: Candidates
+
+
+def on_host(result: Result, count: int | None) -> list[Estimate]:
+    """The images of a result, of a batch of `count` or, with None, of one image."""
+    host = jax.tree.map(np.asarray, result)
+    parts = [host] if count is None else [jax.tree.map(operator.itemgetter(i), host) for i in range(count)]
+    return [Estimate(*part) for part in parts]
 
 
 def grouped(tasks: Sequence[Task], likeness: Callable[[Task], Hashable], batch_size: int) -> list[list[Task]]:
@@ -44,7 +54,12 @@ def grouped(tasks: Sequence[Task], likeness: Callable[[Task], Hashable], batch_s
 
 
 def solve_batch(
-    images: Sequence[np.ndarray], seeds: Sequence[int], config: Config, title: str, **kernel: Any
+    images: Sequence[np.ndarray],
+    seeds: Sequence[int],
+    config: Config,
+    title: str,
+    keep: Callable[[Progress, Callable[[], list[Estimate]]], bool] | None = None,
+    **kernel: Any,
 ) -> list[Estimate]:
     """Solve images [H, W] or [H, W, C] of one shape together, each with the draws of its own seed.
 
@@ -53,6 +68,7 @@ def solve_batch(
       seeds: one an image; an image's result does not depend on what it is solved beside.
       config: settings.
       title: what progress is reported under.
+      keep: called now and then with the progress and what makes the estimates so far; True ends the run with them.
       **kernel: `kernel_size` or `kernel`, as for `solve`.
 
     Raises:
@@ -66,12 +82,16 @@ def solve_batch(
     )
     keys = [jax.random.key(seed) for seed in seeds]
     y = [jnp.asarray(image.reshape(*image.shape[:2], -1)) for image in images]
+    count = None if len(images) == 1 else len(images)
     try:
         with Reporter(title) as report:
-            if len(images) == 1:
-                return [Estimate(*map(np.asarray, solve(y[0], keys[0], config=config, callback=report, **kernel)))]
-            result = solve(jnp.stack(y), jnp.stack(keys), config=config, callback=report, **kernel)
-            return [Estimate(*fields) for fields in zip(*map(np.asarray, result), strict=True)]
+
+            def tell(progress: Progress) -> bool:
+                report(progress)
+                return keep is not None and keep(progress, lambda: on_host(progress.best(), count))
+
+            one = (y[0], keys[0]) if count is None else (jnp.stack(y), jnp.stack(keys))
+            return on_host(solve(*one, config=config, callback=tell, **kernel), count)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower():
             raise OutOfMemory(str(error)) from error

@@ -4,9 +4,9 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import flags
@@ -21,6 +21,7 @@ from vdip_jax.images import (
 from vdip_jax.results import final_losses, result_paths, write_result
 from vdip_jax.runtime import describe, use_compile_cache
 from vdip_jax.samples import load_sample
+from vdip_jax.solver import Progress, check_sizes
 
 _DEFAULT_KERNEL_SIZE = 31
 
@@ -46,7 +47,13 @@ _MAX_SIDE = flags.DEFINE_integer(
     lower_bound=0,
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of all random draws.", lower_bound=0)
+_TIME_BUDGET = flags.DEFINE_float(
+    "time_budget", None, "Seconds an image: after them the best so far is the answer.", lower_bound=0
+)
 flags.adopt_module_key_flags(options)
+
+# The best so far is written anew at most this often, and never for more than a tenth of the time.
+_SECONDS_A_PREVIEW = 20.0
 
 
 class Task(NamedTuple):
@@ -79,7 +86,7 @@ def main(argv: Sequence[str]) -> None:
             _solve_batch(batch, kernel, config, output) for batch in grouped(tasks, _likeness, options.BATCH_SIZE.value)
         ]
     except KeyboardInterrupt:
-        print(f"deblur: stopped; images finished before are in {output}.", file=sys.stderr)
+        print(f"deblur: stopped; {output} holds images finished before and the best so far.", file=sys.stderr)
         sys.exit(130)
     sys.exit(0 if all(finished) else 2)
 
@@ -126,7 +133,7 @@ def _tasks(arguments: Sequence[str], kernel: np.ndarray | None, config: Config) 
             photo = read_image(path, _MAX_SIDE.value)
             try:
                 size = _kernel_size(photo.pixels.shape[:2], _DEFAULT_KERNEL_SIZE, kernel)
-                checks.check_canvas(photo.pixels.shape[:2], size, *config.least_canvas)
+                check_sizes(photo.pixels.shape[:2], size, config, kernel is not None)
             except Refusal as refusal:
                 raise Refusal(f"{path}: {refusal}") from None
             tasks.append(Task(str(path), photo, size))
@@ -159,17 +166,31 @@ def _likeness(task: Task) -> Hashable:
 
 
 def _solve_batch(batch: Sequence[Task], kernel: np.ndarray | None, config: Config, output: Path) -> bool:
-    """Solve images of one shape together and write their files; True if all came out finite."""
+    """Solve images of one shape together and write their files, early ones too; True if all came out finite."""
     for task in batch:
         for note in task.photo.notes:
             print(f"{task.photo.name}: {note}", file=sys.stderr)
     title = ", ".join(task.photo.name for task in batch)
     began = time.perf_counter()
-    known = {"kernel_size": batch[0].kernel_size} if kernel is None else {"kernel": kernel}
+    written, cost = 0.0, 0.0
+
+    def keep(progress: Progress, estimates: Callable[[], list[Estimate]]) -> bool:
+        """Write the best so far now and then; True when time is up."""
+        nonlocal written, cost
+        seconds = time.perf_counter() - began
+        due = seconds - written >= max(_SECONDS_A_PREVIEW, 10 * cost)
+        if progress.step < progress.num_steps and (due or progress.phase == "start"):
+            for task, result in zip(batch, estimates(), strict=True):
+                _write(task, result, config, output, seconds, progress.step)
+            written = time.perf_counter() - began
+            cost = written - seconds
+        return _TIME_BUDGET.value is not None and time.perf_counter() - began >= _TIME_BUDGET.value
+
+    known: dict[str, Any] = {"kernel_size": batch[0].kernel_size} if kernel is None else {"kernel": kernel}
     try:
         images = [task.photo.pixels for task in batch]
         # Every image has the same seed: its result does not depend on what else is in the run.
-        results = solve_batch(images, [_SEED.value] * len(batch), config, title, **known)
+        results = solve_batch(images, [_SEED.value] * len(batch), config, title, keep, **known)
     except OutOfMemory:
         height, width = batch[0].photo.pixels.shape[:2]
         hint = "a smaller --batch_size" if len(batch) > 1 else "a smaller --max_side"
@@ -180,12 +201,14 @@ def _solve_batch(batch: Sequence[Task], kernel: np.ndarray | None, config: Confi
         return False
     seconds = time.perf_counter() - began
     for task, result in zip(batch, results, strict=True):
-        _write(task, result, config, output, seconds)
+        written_files = _write(task, result, config, output, seconds, int(np.isfinite(result.loss).sum()))
+        _tell(task, result, config)
+        print(f"{task.photo.name}: {seconds:.0f} s, wrote in {output}: {' '.join(path.name for path in written_files)}")
     return all(bool(result.ok) for result in results)
 
 
-def _write(task: Task, result: Estimate, config: Config, output: Path, seconds: float) -> None:
-    """Write one image's files and say where they are and, if the truth is known, what was gained."""
+def _write(task: Task, result: Estimate, config: Config, output: Path, seconds: float, num_steps: int) -> list[Path]:
+    """Write one image's files, after `num_steps` steps; return their paths."""
     source = task.source if task.source.startswith("sample:") else os.path.abspath(task.source)
     recorded = [f"--input={source}"] + [
         f"--{flag.name}={_flag_text(flag.value)}"
@@ -196,7 +219,6 @@ def _write(task: Task, result: Estimate, config: Config, output: Path, seconds: 
         recorded.append(f"--kernel_size={task.kernel_size[0]}x{task.kernel_size[1]}")
     else:
         recorded.append(f"--kernel={os.path.abspath(_KERNEL.value)}")
-    name, y = task.photo.name, task.photo.pixels
     record: dict[str, object] = {
         "version": __version__,
         "source": task.source,
@@ -207,20 +229,53 @@ def _write(task: Task, result: Estimate, config: Config, output: Path, seconds: 
         "config": vars(config),
         "flags": recorded,
         "seconds": round(seconds, 2),
+        "steps": num_steps,
         "final_loss": final_losses(result.loss, config),
+        "answer": _answer(result, config),
+        "criterion": [float(value) for value in result.candidates.criterion],
         **describe(),
     }
     if task.truth is not None:
-        before, after = metrics.score(y, task.truth), metrics.score(result.image.reshape(y.shape), task.truth)
+        before, after = _scores(task, result)
         record["score"] = {"protocol": "rgb", "blurred": before._asdict(), "restored": after._asdict()}
+    return write_result(output, task.photo, result, record)
+
+
+def _scores(task: Task, result: Estimate) -> tuple[metrics.Score, metrics.Score]:
+    """Scores of the blurred and of the restored image."""
+    assert task.truth is not None
+    y = task.photo.pixels
+    return metrics.score(y, task.truth), metrics.score(result.image.reshape(y.shape), task.truth)
+
+
+def _answer(result: Estimate, config: Config) -> str:
+    """Which of the candidates the answer is, in words."""
+    if config.start == "uniform":
+        return "the network's image"
+    if not np.isfinite(result.candidates.criterion[0]) and len(result.candidates.criterion) == 1:
+        return "the blurred image: the classical estimate was of no use"
+    return ("the classical estimate", "the network's image", "the finish with the network's kernel")[result.choice]
+
+
+def _tell(task: Task, result: Estimate, config: Config) -> None:
+    """Say what became of an image."""
+    name = task.photo.name
+    if config.start == "classical":
+        if not np.isfinite(result.candidates.criterion[0]):
+            print(
+                f"{name}: the classical estimate found no blur and is of no use"
+                + (f"; the network set out from a uniform kernel of {task.kernel_size}." if config.num_steps else "."),
+                file=sys.stderr,
+            )
+        print(f"{name}: the answer is {_answer(result, config)}")
+    if task.truth is not None:
+        before, after = _scores(task, result)
         print(
             f"{name}: PSNR {before.psnr:.2f} -> {after.psnr:.2f} dB ({after.psnr - before.psnr:+.2f}), "
             f"SSIM {before.ssim:.3f} -> {after.ssim:.3f}, protocol rgb"
         )
-    written = write_result(output, task.photo, result, record)
-    if not result.ok:
+    if not result.ok and config.num_steps:
         print(f"{name}: an update was not finite; these files hold the last good state.", file=sys.stderr)
-    print(f"{name}: {seconds:.0f} s, wrote in {output}: {' '.join(path.name for path in written)}")
 
 
 def _flag_text(value: object) -> str:

@@ -149,7 +149,13 @@ def _plan(pairs: Sequence[Pair]) -> Plan:
         raise Refusal("--results belongs to --score_only; add it, or leave --results out to solve the data set.")
     for method in methods:
         checks.check_choice("--method", method, METHODS)
-    configs = {method: options.make_config(method) for method in methods}
+    made = [options.make_config(method) for method in methods]
+    configs = {config.title: config for config in made}
+    if len(configs) < len(made):
+        raise Refusal(
+            f"--method names {', '.join(methods)}, which are all one without a variational phase; give one of them, "
+            f"or --variational_steps."
+        )
     size = None
     if _KERNEL_SIZE.value is not None:
         size = checks.check_kernel_size(_KERNEL_SIZE.value, (10**6, 10**6))

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vdip_jax import records
-from vdip_jax.batches import OutOfMemory, grouped, solve_batch
+from vdip_jax import metrics, records
+from vdip_jax.batches import Estimate, OutOfMemory, grouped, solve_batch
 from vdip_jax.checks import Refusal
 from vdip_jax.config import Config
 from vdip_jax.datasets import Case, Dataset, Pair, cropped, image_header, load_case
 from vdip_jax.images import read_image
+from vdip_jax.metrics import PROTOCOLS
 from vdip_jax.quality import BrisqueModel
 from vdip_jax.records import Record
 from vdip_jax.results import final_losses
@@ -33,7 +34,7 @@ class Plan(NamedTuple):
     """How to solve: a `Config` for each method, and what holds for all.
 
     Attributes:
-      configs: settings by method.
+      configs: settings by what their results are listed under, `Config.title`.
       kernel_size: (height, width) for every image, or None for the size of its true kernel.
       crop: side in pixels of the central square to solve, 0 for the whole image.
       batch_size: images of one size to solve at once.
@@ -162,9 +163,25 @@ def _solve_group(dataset: Dataset, group: Sequence[Task], plan: Plan) -> Iterabl
             "seconds": round(seconds, 2),
             "batch": len(cases),
             "final_loss": final_losses(estimate.loss, config),
+            "choice": int(estimate.choice),
+            "candidates": _candidates(case, estimate),
         }
         scores = assess(case, picture, plan.brisque_model)
         yield _record(task, plan, solved=solved, scores=scores), picture
+
+
+def _candidates(case: Case, estimate: Estimate) -> list[dict[str, Any]]:
+    """What the answer was chosen from, by the criterion, and what each was worth."""
+    found = []
+    for image, kernel, criterion in zip(*estimate.candidates, strict=True):
+        scores: dict[str, Any] = {"criterion": float(criterion)}
+        if case.truth is not None:
+            shaped = image.reshape(case.truth.shape)
+            scores["psnr"] = {protocol: metrics.score(shaped, case.truth, protocol).psnr for protocol in PROTOCOLS}
+        if case.kernel is not None:
+            scores["ncc"] = metrics.kernel_error(kernel, case.kernel).ncc
+        found.append(scores)
+    return found
 
 
 def _record(

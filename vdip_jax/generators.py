@@ -213,7 +213,7 @@ class ImageGenerator(nn.Module):
 
 
 class KernelGenerator(nn.Module):
-    """Perceptron with a softmax over the kernel's entries: noise [200] to a kernel [kh, kw] that sums to 1."""
+    """Perceptron: noise [200] to the logits [kh, kw] of a softmax over the kernel's entries."""
 
     hidden: int
     kernel_size: tuple[int, int]
@@ -222,7 +222,7 @@ class KernelGenerator(nn.Module):
     def __call__(self, z: jax.Array) -> jax.Array:
         hidden = jnp.minimum(nn.relu(_linear(self, "hidden", z, self.hidden)), 6)
         logits = _linear(self, "out", hidden, self.kernel_size[0] * self.kernel_size[1])
-        return nn.softmax(logits).reshape(self.kernel_size)
+        return logits.reshape(self.kernel_size)
 
 
 def _linear(module: nn.Module, name: str, x: jax.Array, features: int) -> jax.Array:

@@ -21,6 +21,14 @@ class Posterior(NamedTuple):
     kernel: jax.Array
 
 
+class Targets(NamedTuple):
+    """What the prefit phase aims at: moments of q(x) on the frame of y [H, W, C], and a kernel [kh, kw]."""
+
+    image: jax.Array
+    std: jax.Array
+    kernel: jax.Array
+
+
 class Noise(NamedTuple):
     """The standard normal draws of one step: [M, H', W', C] for the likelihood, [H', W', C] for the prior."""
 
@@ -94,12 +102,12 @@ def ssim(a: jax.Array, b: jax.Array) -> jax.Array:
     return (luminance * (2 * covariance + _SSIM_C2) / (variances + _SSIM_C2)).mean()
 
 
-def prefit_loss(posterior: Posterior, y: jax.Array) -> jax.Array:
-    """Squared error of mean and std on y's frame against y and 0, and of the kernel against the uniform one."""
-    mean = observed_frame(posterior.mean, y.shape[:2])
-    std = observed_frame(posterior.std, y.shape[:2])
-    image = ((mean - y) ** 2).mean() / 2 + (std**2).mean() / 2
-    return image + ((posterior.kernel - 1 / posterior.kernel.size) ** 2).mean()
+def prefit_loss(posterior: Posterior, targets: Targets) -> jax.Array:
+    """Squared error of mean and std on y's frame, and of the kernel, against the targets."""
+    mean = observed_frame(posterior.mean, targets.image.shape[:2])
+    std = observed_frame(posterior.std, targets.image.shape[:2])
+    image = ((mean - targets.image) ** 2).mean() / 2 + ((std - targets.std) ** 2).mean() / 2
+    return image + ((posterior.kernel - targets.kernel) ** 2).mean()
 
 
 def variational_loss(posterior: Posterior, y: jax.Array, noise: Noise, sigma_t: jax.Array, config: Config) -> jax.Array:

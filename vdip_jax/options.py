@@ -4,12 +4,18 @@ import difflib
 import sys
 from typing import Any
 
+import jax
 from absl import app, flags, logging
 
 from vdip_jax.checks import Refusal
-from vdip_jax.config import METHODS, PRESETS, Config
+from vdip_jax.config import METHODS, PRESETS, STARTS, Config
 
-PRESET = flags.DEFINE_string("preset", "quick", f"Settings to start from: {', '.join(PRESETS)}.")
+PRESET = flags.DEFINE_string(
+    "preset", None, f"Settings to begin with: {', '.join(PRESETS)}; by default quick on a CPU, best on anything faster."
+)
+START = flags.DEFINE_string(
+    "start", None, f"What the networks set out from: {' or '.join(STARTS)}; by default the preset's."
+)
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 1, "Images of one size to solve at once.", lower_bound=1)
 COMPILE_CACHE = flags.DEFINE_bool("compile_cache", True, "Keep compiled programs for later runs.")
 _PREFIT_STEPS = flags.DEFINE_integer("prefit_steps", None, "Steps of the prefit phase; by default the preset's.")
@@ -22,7 +28,7 @@ _LR_IMAGE = flags.DEFINE_float("lr_image", None, "Learning rate of the image net
 _LR_KERNEL = flags.DEFINE_float("lr_kernel", None, "Learning rate of the kernel network; by default the preset's.")
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", None, "Monte Carlo samples a step; by default the preset's.")
 
-_OVERRIDES = (_PREFIT_STEPS, _VARIATIONAL_STEPS, _SSIM_STEPS, _CHANNELS, _LR_IMAGE, _LR_KERNEL, _NUM_SAMPLES)
+_OVERRIDES = (START, _PREFIT_STEPS, _VARIATIONAL_STEPS, _SSIM_STEPS, _CHANNELS, _LR_IMAGE, _LR_KERNEL, _NUM_SAMPLES)
 
 
 def overrides() -> dict[str, Any]:
@@ -36,7 +42,10 @@ def make_config(method: str) -> Config:
     Raises:
       Refusal: for a value out of range, or several samples of a method without any.
     """
-    config = Config.preset(PRESET.value, method=method, **overrides())
+    preset = PRESET.value or ("quick" if jax.default_backend() == "cpu" else "best")
+    # Into the flag too, so that a record of the run says which.
+    flags.FLAGS["preset"].value = preset
+    config = Config.preset(preset, method=method, **overrides())
     if _NUM_SAMPLES.value is not None and _NUM_SAMPLES.value > 1 and not METHODS[method].gaussian:
         raise Refusal(
             f"--num_samples needs a method with a Gaussian q(x), got --method={method}; "

@@ -45,9 +45,11 @@ def write_result(folder: Path, photo: Photo, result: Estimate, record: Mapping[s
 
 
 def final_losses(loss: np.ndarray, config: Config) -> dict[str, float]:
-    """The last loss of each phase."""
-    losses, stop = {}, 0
+    """The last loss of each phase that ran; of the last one where a run was ended early."""
+    losses, first = {}, 0
     for name, num_steps in config.phases:
-        stop += num_steps
-        losses[name] = float(loss[stop - 1])
+        made = loss[first : first + num_steps]
+        first += num_steps
+        if np.isfinite(made).any():
+            losses[name] = float(made[np.isfinite(made)][-1])
     return losses

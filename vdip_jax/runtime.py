@@ -89,6 +89,13 @@ class Reporter:
 
     def _report(self, progress: Progress) -> None:
         now = time.monotonic()
+        if not progress.step:
+            # A classical start: no step has been made and there is no loss yet.
+            if self._bar is not None:
+                self._bar.update(self._task, description=f"{self._title}: compiling", total=progress.num_steps)
+            elif progress.num_steps:
+                self._line("classical start made; compiling")
+            return
         # The first chunk holds the compilation: the pace is measured from its end.
         self._first = self._first or (progress.step, now)
         steps, seconds = progress.step - self._first[0], now - self._first[1]

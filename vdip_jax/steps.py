@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from vdip_jax import objective
+from vdip_jax.classical import Start
 from vdip_jax.config import METHODS, Config
 from vdip_jax.generators import (
     IMAGE_INPUT,
@@ -19,7 +20,10 @@ from vdip_jax.generators import (
     generate,
     initial_parameters,
 )
-from vdip_jax.objective import Noise, Posterior, draw_noise
+from vdip_jax.objective import Noise, Posterior, Targets, draw_noise
+
+# Of an estimated kernel, the share of the mass that is spread evenly, so that what is missing can grow.
+_SPREAD_MASS = 0.1
 
 # One vector a generator, under the names 'image' and, unless the kernel is known, 'kernel'.
 Params = dict[str, jax.Array]
@@ -29,7 +33,8 @@ class Problem(NamedTuple):
     """What stays fixed while one image is solved.
 
     `y` [H, W, C]; `z_image` [H', W', 3] and `z_kernel` [200], the generators' inputs; `kernel` [kh, kw] if it
-    is known, else None; `key` for the draws of each step.
+    is known, else None; `targets` of the prefit phase; `kernel_base` [kh, kw], logits that those of the kernel's
+    generator are added to; `key` for the draws of each step.
     """
 
     y: jax.Array
@@ -37,6 +42,8 @@ class Problem(NamedTuple):
     z_image: jax.Array
     z_kernel: jax.Array
     kernel: jax.Array | None
+    targets: Targets
+    kernel_base: jax.Array
 
 
 class State(NamedTuple):
@@ -53,12 +60,28 @@ class State(NamedTuple):
     loss: jax.Array
 
 
-def pose(y: jax.Array, key: jax.Array, kernel_size: tuple[int, int], kernel: jax.Array | None) -> Problem:
-    """Draw the generators' fixed inputs for an image `y` [H, W, C]."""
+def pose(
+    y: jax.Array,
+    key: jax.Array,
+    kernel_size: tuple[int, int],
+    kernel: jax.Array | None,
+    begun: Start | None = None,
+) -> Problem:
+    """Draw the generators' fixed inputs for an image `y` [H, W, C], and say where they set out.
+
+    From what was `begun`, image and kernel, if that is of use: the kernel's generator is then a correction to it. Else,
+    as published, from the blurred image and the uniform kernel.
+    """
     canvas = (y.shape[0] + kernel_size[0] - 1, y.shape[1] + kernel_size[1] - 1)
     key_image, key_kernel, key_steps = jax.random.split(jax.random.fold_in(key, 0), 3)
     z_image = draw_input(key_image, (*canvas, IMAGE_INPUT), y.dtype)
-    return Problem(y, key_steps, z_image, draw_input(key_kernel, (KERNEL_INPUT,), y.dtype), kernel)
+    z_kernel = draw_input(key_kernel, (KERNEL_INPUT,), y.dtype)
+    uniform = jnp.full(kernel_size, 1 / (kernel_size[0] * kernel_size[1]), y.dtype)
+    targets, base = Targets(y, jnp.zeros_like(y), uniform), jnp.zeros(kernel_size, y.dtype)
+    if begun is not None:
+        warm = Targets(begun.image, targets.std, (1 - _SPREAD_MASS) * begun.kernel + _SPREAD_MASS * uniform)
+        targets, base = _choose(begun.ok, (warm, jnp.log(warm.kernel)), (targets, base))
+    return Problem(y, key_steps, z_image, z_kernel, kernel, targets, base)
 
 
 def start(problem: Problem, key: jax.Array, config: Config) -> State:
@@ -83,7 +106,8 @@ def estimate(problem: Problem, params: Params, config: Config) -> Posterior:
     mean = jax.nn.sigmoid(logits[..., :channels])
     kernel = problem.kernel
     if kernel is None:
-        kernel = generate(_kernel_generator(problem, config), params["kernel"], problem.z_kernel)
+        kernel_logits = generate(_kernel_generator(problem, config), params["kernel"], problem.z_kernel)
+        kernel = jax.nn.softmax(kernel_logits + problem.kernel_base, axis=(0, 1))
     if METHODS[config.method].gaussian:
         # log S from the logits: log(sigmoid) underflows to -inf, log_sigmoid does not.
         return Posterior(
@@ -140,7 +164,7 @@ def phase_loss(problem: Problem, posterior: Posterior, step: jax.Array, config: 
     """
     y = problem.y
     losses = {
-        "prefit": lambda q: objective.prefit_loss(q, y),
+        "prefit": lambda q: objective.prefit_loss(q, problem.targets),
         "variational": lambda q: objective.variational_loss(
             q, y, draws(problem, step, config), kl_weight(step, config), config
         ),

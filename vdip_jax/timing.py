@@ -27,7 +27,7 @@ def measure(config: Config, size: tuple[int, int], kernel: int, colors: int, num
     """Compile for an image of `size` with a square `kernel` and time `num_steps` steps of each phase."""
     y = jax.random.uniform(jax.random.key(0), (*size, colors))
     began = time.perf_counter()
-    begin = (y, jax.random.key(0), None)
+    begin = (y, jax.random.key(0), None, None)
     problem, state = jax.block_until_ready(
         solver._begin(*begin, kernel_size=(kernel, kernel), config=config, batched=False)
     )

@@ -112,7 +112,7 @@ def test_kernel_generator(x64, dtype, tolerance):
     tree = jax.tree.map(lambda a: jnp.asarray(a, dtype), kernel_tree(entries))
     expected = flip(entries["kernel_correlation"])
     generator = KernelGenerator(tree["hidden_bias"].size, expected.shape)
-    kernel = generator.apply({"params": tree}, jnp.asarray(entries["z"], dtype))
+    kernel = jax.nn.softmax(generator.apply({"params": tree}, jnp.asarray(entries["z"], dtype)), axis=(0, 1))
     assert kernel.dtype == dtype
     np.testing.assert_allclose(kernel, expected, rtol=0, atol=tolerance)
 

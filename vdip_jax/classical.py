@@ -1,0 +1,290 @@
+"""A classical blind start, in seconds: the kernel by maximum a posteriori from coarse to fine, then the image.
+
+The latent image of a scale has few gradients (an L0 penalty by half-quadratic splitting: Xu, Zheng and Jia, CVPR 2013;
+Pan, Hu, Su and Yang, CVPR 2014), the kernel fits its gradients by least squares (Cho and Lee, SIGGRAPH Asia 2009).
+One setting suits few images: several are tried side by side, and what they give is compared without a truth
+(docs/refinement.md). `nonblind` makes the picture.
+"""
+
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from vdip_jax import nonblind, periodic
+from vdip_jax.checks import Refusal
+from vdip_jax.operators import blur
+
+_LUMA = (0.299, 0.587, 0.114)
+_RATIO = 2**-0.5
+# The coarsest kernel is about this wide: three pixels hold no shape yet.
+_LEAST_KERNEL = 5
+_ROUNDS = 5
+_SPARSITY_FLOOR = 1e-4
+# The splitting's weight doubles from twice the sparsity.
+_SPLITTING_ROUNDS = 24
+_KERNEL_RIDGE = 2.0
+_CG_STEPS = 30
+# A kernel's entries under this share of its largest, then components under this share of its mass, are noise.
+_LEAST_ENTRY, _LEAST_COMPONENT = 0.05, 0.02
+_TRIAL_STEPS, _FINAL_STEPS = 40, 60
+# Variance of what a kernel that is only an estimate leaves unexplained, in the finish beside the noise.
+_MODEL_VARIANCE = 1e-4
+# Above this share of the mass in one entry a kernel blurs nothing.
+_DELTA = 0.9
+
+
+class Trial(NamedTuple):
+    """A setting: `sparsity` weighs the L0 penalty and falls by `decay` a round; gradients under `keep` are left out."""
+
+    sparsity: jax.Array
+    decay: jax.Array
+    keep: jax.Array
+
+
+# The best four of eight on Lai's and Levin's images, tried together.
+_TRIALS = ((4e-3, 1.1, 0.0), (8e-3, 1.1, 0.05), (1.6e-2, 1.1, 0.0), (4e-2, 1.2, 0.0))
+
+
+class Start(NamedTuple):
+    """What a classical start gives: `image` of y's shape, `kernel` [kh, kw], and whether that is of any use."""
+
+    image: jax.Array
+    kernel: jax.Array
+    ok: jax.Array
+
+
+def deblur(y: jax.Array, kernel_size: tuple[int, int]) -> Start:
+    """Estimate the kernel, then the image. Pure: jit, vmap and any device; compiled once a scale.
+
+    Args:
+      y: [H, W, C], blurred, in [0, 1] up to noise.
+      kernel_size: odd height and width, at least the blur's extent.
+
+    Returns:
+      A `Start`; not `ok` where every trial collapsed into a kernel that blurs nothing, or nothing finite came out.
+    """
+    gray = luma(y)
+    fidelity = trust(gray)
+    trials = Trial(*(jnp.asarray(column, y.dtype) for column in zip(*_TRIALS, strict=True)))
+    kernels = jax.vmap(lambda trial: _coarse_to_fine(gray, kernel_size, trial))(trials)
+    # One after another: side by side they would take four times the memory, and no less time.
+    images = jax.lax.map(lambda kernel: _restore(gray, kernel, fidelity, _TRIAL_STEPS), kernels)
+    scores = jax.vmap(functools.partial(criterion, gray))(images, kernels)
+    scores = jnp.where(_useful(kernels) & jnp.isfinite(scores), scores, jnp.inf)
+    best = scores.argmin()
+    # A better image shows more of the kernel: once more against it.
+    image, kernel = images[best], kernels[best]
+    polished = _fit_to(image, gray, kernel)
+    kernel = jnp.where(_useful(polished), polished, kernel)
+    return Start(finish(y, kernel), kernel, jnp.isfinite(scores[best]))
+
+
+def finish(y: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The image [H, W, C] that `kernel` blurred into `y`, trusted as far as noise and an inexact kernel allow."""
+    return _restore(y, kernel, trust(luma(y)), _FINAL_STEPS)
+
+
+def luma(y: jax.Array) -> jax.Array:
+    """[H, W, C] to [H, W]: the channel itself, or the weighted sum of three."""
+    return y[..., 0] if y.shape[-1] == 1 else y @ jnp.asarray(_LUMA, y.dtype)
+
+
+def noise_level(gray: jax.Array) -> jax.Array:
+    """Standard deviation of white noise in an image [H, W] that a blur left without finest detail (Donoho)."""
+    height, width = (n // 2 * 2 for n in gray.shape)
+    a, b, c, d = (gray[i:height:2, j:width:2] for i in (0, 1) for j in (0, 1))
+    return jnp.median(jnp.abs(a - b - c + d)) / 2 / 0.6745
+
+
+def trust(gray: jax.Array) -> jax.Array:
+    """The finish's weight of the data: one over the variance of noise and of what the model misses."""
+    return 1 / (noise_level(gray) ** 2 + _MODEL_VARIANCE)
+
+
+def criterion(gray: jax.Array, image: jax.Array, kernel: jax.Array) -> jax.Array:
+    """How implausible an answer is, without a truth: lower is better; only answers to one image compare.
+
+    log |k * x - y|^2 + 4 log(|Dx|_1 / |Dx|_2): a wrong kernel leaves a residual, or rings, which spoils the normalised
+    sparsity of gradients (Krishnan, Tay and Fergus, CVPR 2011). Chosen by measurement (docs/refinement.md).
+
+    Args:
+      gray, image: [H, W], blurred and restored.
+      kernel: [kh, kw].
+    """
+    kh, kw = kernel.shape
+    height, width = gray.shape
+    residual = blur(image, kernel) - gray[kh // 2 : height - kh // 2, kw // 2 : width - kw // 2]
+    length = jnp.sqrt(jnp.diff(image, axis=0)[:, :-1] ** 2 + jnp.diff(image, axis=1)[:-1] ** 2 + 1e-12)
+    sparsity = length.mean() / jnp.sqrt((length**2).mean())
+    return jnp.log((residual**2).mean()) + 4 * jnp.log(sparsity)
+
+
+def scales(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Sizes of image and kernel from the coarsest scale to the finest, 1/sqrt(2) apart."""
+    count = max(0, math.floor(math.log(_LEAST_KERNEL / max(kernel_size)) / math.log(_RATIO) + 1e-9))
+    sizes = [(image_size, kernel_size)]
+    for level in range(1, count + 1):
+        ratio = _RATIO**level
+        height, width = (math.ceil(n * ratio) for n in image_size)
+        kh, kw = (max(3, round(k * ratio) // 2 * 2 + 1) for k in kernel_size)
+        sizes.append(((height, width), (min(kh, kernel_size[0]), min(kw, kernel_size[1]))))
+    return sizes[::-1]
+
+
+def _coarse_to_fine(gray: jax.Array, kernel_size: tuple[int, int], trial: Trial) -> jax.Array:
+    sizes = scales((gray.shape[0], gray.shape[1]), kernel_size)
+    kh, kw = sizes[0][1]
+    # Two pixels, for one alone would already explain everything.
+    kernel = jnp.zeros((kh, kw), gray.dtype).at[kh // 2, kw // 2 : kw // 2 + 2].set(0.5)
+    kernel /= kernel.sum()
+    sparsity = trial.sparsity
+    for image_size, size in sizes:
+        kernel, sparsity = _scale(gray, kernel, sparsity, trial, image_size, size)
+    return kernel
+
+
+@functools.partial(jax.jit, static_argnames=("image_size", "kernel_size"))
+def _scale(
+    gray: jax.Array,
+    kernel: jax.Array,
+    sparsity: jax.Array,
+    trial: Trial,
+    image_size: tuple[int, int],
+    kernel_size: tuple[int, int],
+) -> tuple[jax.Array, jax.Array]:
+    """Rounds of image and kernel at one scale; `kernel` and `sparsity` come from the coarser one."""
+    if image_size != gray.shape:
+        gray = jax.image.resize(gray, image_size, "linear")
+    if kernel_size != kernel.shape:
+        kernel = jax.image.resize(kernel, kernel_size, "linear").clip(0)
+        kernel /= kernel.sum()
+    canvas = periodic.fast_canvas(image_size, kernel_size)
+    observed = periodic.spread(gray[None], canvas)[0]
+
+    def round_of(_: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        kernel, sparsity = state
+        latent = _few_gradients(observed, kernel, sparsity)
+        fitted = _centred(_cleaned(_fit(latent, observed, image_size, kernel_size, trial.keep)))
+        kernel = jnp.where(jnp.isfinite(fitted).all() & (fitted.sum() > 0), fitted, kernel)
+        return kernel, jnp.maximum(sparsity / trial.decay, _SPARSITY_FLOOR)
+
+    return jax.lax.fori_loop(0, _ROUNDS, round_of, (kernel, sparsity))
+
+
+def _few_gradients(observed: jax.Array, kernel: jax.Array, sparsity: jax.Array) -> jax.Array:
+    """Minimise |k * x - y|^2 + sparsity |Dx|_0 over x on y's periodic canvas [P, Q] (Xu, Zheng and Jia, Sec. 3)."""
+    rows, columns = observed.shape
+    transfer = periodic.transfer(kernel, (rows, columns))
+    data = transfer.conj() * jnp.fft.rfft2(observed)
+    curvature, laplacian = jnp.abs(transfer) ** 2, periodic.laplacian((rows, columns), observed.dtype)
+
+    def split(i: jax.Array, image: jax.Array) -> jax.Array:
+        weight = 2 * sparsity * 2.0**i
+        gradients = periodic.gradients(image)
+        kept = jnp.where((gradients**2).sum(0) > sparsity / weight, gradients, 0)
+        spectrum = data + weight * jnp.fft.rfft2(periodic.gradients_adjoint(kept))
+        return jnp.fft.irfft2(spectrum / (curvature + weight * laplacian), s=(rows, columns))
+
+    return jax.lax.fori_loop(0, _SPLITTING_ROUNDS, split, observed)
+
+
+def _fit(
+    latent: jax.Array, observed: jax.Array, image_size: tuple[int, int], kernel_size: tuple[int, int], keep: jax.Array
+) -> jax.Array:
+    """The kernel whose blur of the latent image's gradients comes nearest to the observed ones (Cho and Lee, Eq. 5).
+
+    Gradients near the border are left out: those that wrap around would turn every kernel into a cross. What is left
+    is blurred inside the frame, so the normal equations need nothing but correlations at the kernel's own lags.
+    """
+    (height, width), (kh, kw), (rows, columns) = image_size, kernel_size, latent.shape
+    row, column = jnp.arange(rows)[:, None], jnp.arange(columns)
+    inside = (row > kh // 2) & (row < height - kh // 2 - 2) & (column > kw // 2) & (column < width - kw // 2 - 2)
+    gradients = periodic.gradients(latent)
+    gradients *= inside & ((gradients**2).sum(0) >= keep**2)
+    latent_spectrum = jnp.fft.rfft2(gradients)
+    observed_spectrum = jnp.fft.rfft2(periodic.gradients(observed))
+    own = jnp.fft.irfft2((jnp.abs(latent_spectrum) ** 2).sum(0), s=(rows, columns))
+    cross = jnp.fft.irfft2((latent_spectrum.conj() * observed_spectrum).sum(0), s=(rows, columns))
+    right = jnp.roll(cross, (kh // 2, kw // 2), (0, 1))[:kh, :kw]
+    lags = jnp.roll(own, (kh - 1, kw - 1), (0, 1))[: 2 * kh - 1, : 2 * kw - 1]
+    size = periodic.fast_canvas((2 * kh - 1, 2 * kw - 1), (kh, kw))
+    spectrum = jnp.fft.rfft2(lags, s=size)
+
+    def normal(kernel: jax.Array) -> jax.Array:
+        full = jnp.fft.irfft2(jnp.fft.rfft2(kernel, s=size) * spectrum, s=size)
+        return full[kh - 1 : 2 * kh - 1, kw - 1 : 2 * kw - 1] + _KERNEL_RIDGE * kernel
+
+    return jax.scipy.sparse.linalg.cg(normal, right, tol=0.0, maxiter=_CG_STEPS)[0]
+
+
+def _fit_to(image: jax.Array, gray: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The kernel between a restored and the blurred image [H, W], cleaned; `kernel` gives its size."""
+    size, kernel_size = (gray.shape[0], gray.shape[1]), (kernel.shape[0], kernel.shape[1])
+    canvas = periodic.fast_canvas(size, kernel_size)
+    latent, observed = periodic.spread(jnp.stack([image, gray]), canvas)
+    return _cleaned(_fit(latent, observed, size, kernel_size, jnp.zeros((), gray.dtype)))
+
+
+def _cleaned(kernel: jax.Array) -> jax.Array:
+    """Without small entries and small isolated components, sum 1; all zero if nothing is left."""
+    kernel = jnp.where(kernel > _LEAST_ENTRY * kernel.max(), kernel, 0).clip(0)
+    labels = components(kernel > 0)
+    mass = jax.ops.segment_sum(kernel.ravel(), labels.ravel(), kernel.size + 1)
+    kernel = jnp.where(mass[labels] >= _LEAST_COMPONENT * kernel.sum(), kernel, 0)
+    total = kernel.sum()
+    return jnp.where(total > 0, kernel / jnp.where(total > 0, total, 1), 0)
+
+
+def components(support: jax.Array) -> jax.Array:
+    """Label the 8-connected components of a mask [kh, kw]: a number above 0 each, 0 outside."""
+    kh, kw = support.shape
+
+    def grow(labels: jax.Array) -> jax.Array:
+        padded = jnp.pad(labels, 1)
+        around = [padded[i : i + kh, j : j + kw] for i in range(3) for j in range(3)]
+        return jnp.where(support, functools.reduce(jnp.maximum, around), 0)
+
+    first = jnp.where(support, jnp.arange(1, kh * kw + 1).reshape(kh, kw), 0)
+    return jax.lax.while_loop(
+        lambda pair: (pair[0] != pair[1]).any(), lambda pair: (pair[1], grow(pair[1])), (first, grow(first))
+    )[1]
+
+
+def _centred(kernel: jax.Array) -> jax.Array:
+    """Move the centre of mass to the middle, by whole pixels; what would leave the frame is dropped."""
+    total = jnp.where(kernel.sum() > 0, kernel.sum(), 1)
+    starts = []
+    for axis, length in enumerate(kernel.shape):
+        mean = (kernel.sum(1 - axis) * jnp.arange(length)).sum() / total
+        starts.append(jnp.round(mean).astype(jnp.int32).clip(0, length - 1))
+    padded = jnp.pad(kernel, [(length // 2, length // 2) for length in kernel.shape])
+    moved = jax.lax.dynamic_slice(padded, starts, kernel.shape)
+    return moved / jnp.where(moved.sum() > 0, moved.sum(), 1)
+
+
+def _useful(kernels: jax.Array) -> jax.Array:
+    """Whether kernels [..., kh, kw] are finite, sum to one and blur at all."""
+    finite = jnp.isfinite(kernels).all((-2, -1)) & (kernels.sum((-2, -1)) > 0.5)
+    return finite & (kernels.max((-2, -1)) < _DELTA)
+
+
+def _restore(y: jax.Array, kernel: jax.Array, fidelity: jax.Array, num_steps: int) -> jax.Array:
+    return nonblind.deconvolve(y, kernel, fidelity=fidelity, num_steps=num_steps)
+
+
+def check_pyramid(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> None:
+    """Refuse an image in which no gradient is far enough from the border to show the kernel.
+
+    Raises:
+      Refusal: says the least size.
+    """
+    for (height, width), (kh, kw) in scales(image_size, kernel_size):
+        if height < 2 * kh + 4 or width < 2 * kw + 4:
+            raise Refusal(
+                f"the classical start needs an image of at least {2 * kernel_size[0] + 4} x {2 * kernel_size[1] + 4} "
+                f"pixels (height x width) for a kernel of {kernel_size[0]} x {kernel_size[1]}, got {image_size[0]} x "
+                f"{image_size[1]}; give a smaller kernel_size, or start='uniform'."
+            )
