@@ -8,8 +8,19 @@ import pytest
 
 import vdip_jax
 
-MODULES = ["checks", "config", "generators", "metrics", "nonblind", "objective", "operators", "priors", "quality"]
-MODULES += ["solver", "steps"]
+MODULES = [
+    "checks",
+    "classical",
+    "config",
+    "generators",
+    "metrics",
+    "nonblind",
+    "objective",
+    "operators",
+    "priors",
+    "quality",
+]
+MODULES += ["periodic", "solver", "steps"]
 CONSTANTS = {"METHODS", "PRESETS"}
 
 
@@ -63,7 +74,7 @@ def test_solve_explains_what_it_returns_and_raises():
 
 
 def test_every_field_of_the_result_is_explained():
-    assert vdip_jax.Result._fields == ("image", "std", "kernel", "loss", "ok")
+    assert vdip_jax.Result._fields == ("image", "std", "kernel", "loss", "ok", "choice", "candidates")
     assert all(f" {field}: " in vdip_jax.Result.__doc__ for field in vdip_jax.Result._fields)
 
 

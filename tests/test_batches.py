@@ -6,7 +6,7 @@ import pytest
 from vdip_jax import Config, batches
 from vdip_jax.batches import OutOfMemory, grouped, solve_batch
 
-TINY = Config.preset("quick", channels=4, prefit_steps=2, variational_steps=2, ssim_steps=2)
+TINY = Config.preset("cold", channels=4, prefit_steps=2, variational_steps=2, ssim_steps=2)
 
 
 def test_groups_fill_up_with_what_is_alike_in_the_order_of_their_first():
@@ -22,6 +22,20 @@ def test_an_image_does_not_depend_on_what_it_is_solved_beside(quick_compilation)
     assert together[1].image.shape == (40, 44, 1)
     np.testing.assert_allclose(together[1].image, alone[0].image, atol=2e-3)
     assert np.abs(together[0].image - together[1].image).max() > 0.05
+
+
+def test_whoever_keeps_the_best_so_far_sees_host_arrays_and_may_end_the_run(quick_compilation):
+    image, seen = np.random.default_rng(0).random((40, 44)).astype(np.float32), []
+
+    def keep(progress, estimates):
+        seen.append((progress.step, estimates()))
+        return progress.step >= 1
+
+    (ended,) = solve_batch([image], [0], TINY, "one", keep, kernel_size=5)
+    ((step, (best,)),) = seen
+    assert step == 1 < TINY.num_steps
+    assert isinstance(best.candidates.criterion, np.ndarray)
+    np.testing.assert_array_equal(best.image, ended.image)
 
 
 @pytest.mark.parametrize(("message", "kind"), [("RESOURCE_EXHAUSTED: 9 GiB", OutOfMemory), ("INTERNAL: other", None)])
@@ -42,7 +56,7 @@ def test_programs_of_earlier_sizes_are_forgotten_but_not_the_last(monkeypatch):
 
     cleared = []
     monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(1))
-    monkeypatch.setattr(batches, "solve", lambda *_, **__: [np.zeros(1)] * 5)
+    monkeypatch.setattr(batches, "solve", lambda *_, **__: [np.zeros(1)] * len(batches.Estimate._fields))
     calls = [((40, 44), 5, 1), ((40, 44), 5, 1), ((40, 44), (5, 7), 1), ((42, 44), 5, 1), ((42, 44), 5, 2)]
     counts = []
     for shape, kernel_size, num_steps in calls:

@@ -2,16 +2,21 @@
 
 import functools
 import json
+import signal
+import subprocess
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
-from programs import ROOT, refused, run
+from programs import ROOT, command, refused, run
+from programs import options as how
 
 from vdip_jax import Config, cli, options, results
 from vdip_jax.images import read_image
 
 TINY = (
+    "--preset=cold",
     "--channels=4",
     "--prefit_steps=2",
     "--variational_steps=2",
@@ -142,11 +147,11 @@ BAD = {
     "kernel and its size": (("good.png", "--kernel=k.npy", "--kernel_size=5"), ("contradict",)),
     "samples for a point method": (("good.png", "--method=dip", "--num_samples=4"), ("--num_samples", "dip")),
     "kernel file not an array": (("good.png", "--kernel=good.png"), (".npy",)),
-    "two results of one name": (("good.png", "other/good.png"), ("both be written",)),
+    "two results of one name": (("good.png", "other/good.png", "--kernel_size=5"), ("both be written",)),
     "output is a file": (("good.png", "--output=text.png"), ("text.png", "folder")),
     "negative learning rate": (("good.png", "--lr_image=-1"), ("lr_image", "-1")),
     "no steps at all": (
-        ("good.png", "--prefit_steps=0", "--variational_steps=0", "--ssim_steps=0"),
+        ("good.png", "--start=uniform", "--prefit_steps=0", "--variational_steps=0", "--ssim_steps=0"),
         ("number of steps",),
     ),
     "flagfile missing": (("good.png", "--flagfile=no.flags"), ("no.flags",)),
@@ -189,3 +194,61 @@ def test_every_flagfile_is_valid(path):
     assert set(settings) <= known
     assert Config.preset(settings["preset"], method=settings["method"])
     assert f"--flagfile=configs/{path.name}" in path.read_text(), "the header tells the command"
+
+
+def blurred(path, size=(72, 80)):
+    """A gray mosaic moved during the exposure, as a file."""
+    rng = np.random.default_rng(0)
+    sharp = np.kron(rng.random((size[0] // 8, size[1] // 8)), np.ones((8, 8)))
+    pixels = sum(np.roll(sharp, step, 1) for step in range(-2, 3)) / 5
+    Image.fromarray((255 * pixels).astype(np.uint8)).save(path)
+
+
+WARM = ("--preset=quick", "--channels=4", "--kernel_size=7", "--nocompile_cache", "--output=out")
+
+
+def test_instant_answers_with_the_classical_estimate_alone(tmp_path):
+    blurred(tmp_path / "a.png")
+    run = deblur("a.png", "--preset=instant", "--kernel_size=7", "--nocompile_cache", "--output=out", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "a: the answer is the classical estimate" in run.stdout
+    record = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert record["steps"] == 0 and record["final_loss"] == {}
+    assert "--preset=instant" in record["flags"]
+
+
+def test_time_budget_ends_a_run_with_the_best_so_far(tmp_path):
+    blurred(tmp_path / "a.png")
+    run = deblur("a.png", *WARM, "--ssim_steps=100000000", "--time_budget=1", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "a: the answer is" in run.stdout
+    record = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert record["steps"] < 1000
+    assert "--time_budget=1.0" in record["flags"]
+
+
+def test_ctrl_c_leaves_the_preview(tmp_path):
+    blurred(tmp_path / "a.png")
+    arguments = command("cli", "a.png", *WARM, "--ssim_steps=100000000")
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.PIPE, **how(tmp_path))
+    # The record is the last of the files.
+    waited = time.monotonic()
+    while not (tmp_path / "out" / "a.json").exists():
+        assert process.poll() is None and time.monotonic() - waited < 300
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 130, stderr
+    assert "holds images finished before and the best so far" in stderr and "Traceback" not in stderr
+    record = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert record["answer"] == "the classical estimate"
+    for suffix in results.SUFFIXES:
+        assert (tmp_path / "out" / f"a{suffix}").stat().st_size > 0
+
+
+def test_a_start_that_finds_no_blur_is_reported(tmp_path):
+    Image.fromarray(np.full((72, 80), 90, np.uint8)).save(tmp_path / "a.png")
+    run = deblur("a.png", "--preset=instant", "--kernel_size=7", "--nocompile_cache", "--output=out", cwd=tmp_path)
+    assert run.returncode == 2, run.stderr
+    assert "a: the classical estimate found no blur and is of no use" in run.stderr
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "a.png")), 90)

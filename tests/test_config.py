@@ -13,6 +13,7 @@ def test_published_schedule_is_exactly_that_of_the_paper_and_its_release():
     assert config.phases == (("prefit", 500), ("variational", 2000), ("ssim", 3000))
     assert dataclasses.asdict(config) == dict(
         method="vdip-sparse",
+        start="uniform",
         channels=128,
         skip_channels=16,
         num_levels=5,
@@ -113,7 +114,7 @@ def test_least_canvas_follows_levels_and_window(settings, least, why):
     assert why in reason
 
 
-BAD = [("method", "vdip"), ("method", 3), ("bright_spread", "true")]
+BAD = [("method", "vdip"), ("method", 3), ("bright_spread", "true"), ("start", "cold")]
 BAD += [
     (name, value)
     for name in ("channels", "skip_channels", "num_levels", "kernel_hidden", "num_samples", "sigma_every")
@@ -142,15 +143,31 @@ def test_setting_out_of_range_is_refused(name, value):
     assert message.endswith(".") and ". " not in message and "\n" not in message
 
 
-def test_schedule_without_steps_is_refused():
+def test_schedule_without_steps_is_refused_but_after_a_classical_start():
+    nothing = dict(prefit_steps=0, variational_steps=0, ssim_steps=0)
     with pytest.raises(Refusal, match="number of steps .* at least 1, got 0"):
-        Config(prefit_steps=0, variational_steps=0, ssim_steps=0)
+        Config(**nothing)
+    assert Config(**nothing, start="classical").num_steps == 0
+
+
+@pytest.mark.parametrize(
+    ("preset", "settings", "title"),
+    [
+        ("published", {}, "vdip-sparse"),
+        ("cold", {"method": "dip"}, "dip"),
+        ("instant", {}, "classical"),
+        ("quick", {}, "refined"),
+        ("quick", {"variational_steps": 5, "method": "vdip-extreme"}, "refined-vdip-extreme"),
+    ],
+)
+def test_results_from_a_classical_start_are_listed_apart_from_the_six_methods(preset, settings, title):
+    assert Config.preset(preset, **settings).title == title
 
 
 @pytest.mark.parametrize(
     ("name", "overrides", "words"),
     [
-        ("quik", {}, ["published, quick", "'quik'", "did you mean 'quick'?"]),
+        ("quik", {}, ["instant, quick, best, published, cold", "'quik'", "did you mean 'quick'?"]),
         ("quick", {"chanels": 8}, ["'chanels'", "did you mean 'channels'?"]),
         ("quick", {"method": "vdip-sprase"}, ["'vdip-sprase'", "did you mean 'vdip-sparse'?"]),
         ("quick", {"channels": 0}, ["channels", "at least 1", "got 0"]),

@@ -15,7 +15,7 @@ import scipy.ndimage
 from PIL import Image
 from programs import ROOT, command, options, refused, run
 
-TINY = ("--channels=4", "--prefit_steps=2", "--variational_steps=10", "--ssim_steps=20")
+TINY = ("--preset=cold", "--channels=4", "--prefit_steps=2", "--variational_steps=10", "--ssim_steps=20")
 
 
 evaluate = functools.partial(run, "evaluate")
@@ -262,3 +262,22 @@ def test_bad_input_is_refused_before_any_work(case, refusals):
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("l*.flags")), ids=lambda path: path.name)
 def test_flagfiles_of_data_sets_are_valid(path, tmp_path):
     refused(evaluate(f"--flagfile={path}", "--data_dir=nowhere", cwd=tmp_path), "nowhere")
+
+
+def test_refined_results_are_listed_apart_with_all_candidates(tmp_path):
+    make_set(tmp_path / "set", names=("a_1",))
+    run = evaluate("--data_dir=set", "--output=out", "--preset=quick", "--channels=4", "--ssim_steps=3", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "a_1_k1 refined seed 0" in run.stdout
+    (path,) = (tmp_path / "out" / "records").iterdir()
+    record = json.loads(path.read_text())
+    assert record["method"] == "refined"
+    assert [set(found) for found in record["candidates"]] == [{"criterion", "psnr", "ncc"}] * 3
+    chosen = record["candidates"][record["choice"]]["psnr"]["rgb"]
+    # The picture itself is scored in 8 bits.
+    assert abs(chosen - record["restored"]["rgb"]["psnr"]) < 0.1
+    assert json.loads((tmp_path / "out" / "settings.json").read_text())["preset"] == "quick"
+    refused(
+        evaluate("--data_dir=set", "--output=two", "--preset=quick", "--method=dip,vdip-sparse", cwd=tmp_path),
+        "dip, vdip-sparse", "--variational_steps",
+    )  # fmt: skip

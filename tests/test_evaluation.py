@@ -10,8 +10,9 @@ from vdip_jax.batches import Estimate, OutOfMemory
 from vdip_jax.datasets import find_dataset
 from vdip_jax.evaluation import Plan, make_tasks, pending, solve_tasks, summary
 from vdip_jax.images import write_image
+from vdip_jax.solver import Candidates
 
-CONFIG = Config.preset("quick")
+CONFIG = Config.preset("cold")
 ABOUT = {"device": "cpu"}
 
 
@@ -43,7 +44,12 @@ def solver(monkeypatch):
         if state["refuse"]:
             raise Refusal(state["refuse"])
         kernel, loss = np.full(kernel_size, 1 / np.prod(kernel_size)), np.zeros(config.num_steps)
-        return [Estimate(image[..., None], image[..., None] * 0, kernel, loss, np.True_) for image in images]
+        estimates = []
+        for image in images:
+            y = image[..., None]
+            candidates = Candidates(y[None], kernel[None], np.zeros(1))
+            estimates.append(Estimate(y, y * 0, kernel, loss, np.True_, np.int64(0), candidates))
+        return estimates
 
     monkeypatch.setattr(evaluation, "solve_batch", solve_batch)
     return state

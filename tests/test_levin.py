@@ -9,7 +9,7 @@ from vdip_jax import Config, blur, solve
 def test_a_crop_of_a_real_blurred_photograph_is_explained_by_what_is_found(levin):
     """Blurring the estimate with the estimated kernel gives the photograph back, and the kernel is no longer flat."""
     y = levin("im2_kernel3")[80:176, 80:176]
-    config = Config.preset("quick", channels=16, prefit_steps=60, variational_steps=60, ssim_steps=120, lr_kernel=1e-3)
+    config = Config.preset("cold", channels=16, prefit_steps=60, variational_steps=60, ssim_steps=120, lr_kernel=1e-3)
     result = solve(y, jax.random.key(0), kernel_size=15, config=config)
     assert bool(result.ok)
     assert result.image.shape == y.shape

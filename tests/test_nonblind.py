@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from vdip_jax import nonblind
+from vdip_jax import nonblind, periodic
 from vdip_jax.checks import Refusal
 from vdip_jax.datasets import choose, find_dataset, load_case
 from vdip_jax.metrics import score

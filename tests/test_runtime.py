@@ -36,10 +36,10 @@ def test_a_cache_folder_from_the_environment_is_left_alone(monkeypatch):
 def test_in_a_pipe_progress_is_a_line_a_phase_and_one_at_the_end(capsys):
     ok = np.array([True, False])
     with Reporter("photo") as report:
-        report(Progress("prefit", 1, 40, np.array([0.5, 0.3]), ok))
-        report(Progress("prefit", 2, 40, np.array([0.5, 0.3]), ok))
-        report(Progress("ssim", 20, 40, np.float32(0.25), np.True_))
-        report(Progress("ssim", 40, 40, np.float32(0.125), np.True_))
+        report(Progress("prefit", 1, 40, np.array([0.5, 0.3]), ok, None))
+        report(Progress("prefit", 2, 40, np.array([0.5, 0.3]), ok, None))
+        report(Progress("ssim", 20, 40, np.float32(0.25), np.True_, None))
+        report(Progress("ssim", 40, 40, np.float32(0.125), np.True_, None))
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "photo: compiling"
     assert lines[1] == "photo: prefit step 1/40, loss 0.4000, not finite"
@@ -47,3 +47,9 @@ def test_in_a_pipe_progress_is_a_line_a_phase_and_one_at_the_end(capsys):
     assert lines[2].endswith(" s left")
     assert lines[3].startswith("photo: ssim step 40/40, loss 0.1250, 0 s left")
     assert len(lines) == 4
+
+
+def test_a_classical_start_has_no_loss_to_tell_of(capsys):
+    with Reporter("photo") as report:
+        report(Progress("start", 0, 40, np.float32(np.nan), np.True_, None))
+    assert capsys.readouterr().err.splitlines()[1:] == ["photo: classical start made; compiling"]

@@ -9,7 +9,7 @@ import pytest
 import scipy.ndimage
 import scipy.signal
 
-from vdip_jax import Config, Progress, Result, solve, steps
+from vdip_jax import Config, Progress, Refusal, Result, classical, solve, steps
 
 CONFIG = Config(
     channels=4,
@@ -85,8 +85,9 @@ def assert_identical(first, second):
 
 
 def assert_close(first, second):
-    for name, a, b in zip(Result._fields, first, second, strict=True):
+    for name, a, b in zip(Result._fields[:-1], first, second, strict=False):
         np.testing.assert_allclose(a.reshape(b.shape), b, rtol=0, atol=ROUNDING, err_msg=name)
+    np.testing.assert_allclose(first.candidates.criterion, second.candidates.criterion, atol=1e-3)
 
 
 def check_result(result, shape):
@@ -114,7 +115,9 @@ def test_colour_image_and_several_samples_give_a_colour_image_and_one_kernel(col
 def test_image_with_one_channel_keeps_its_axis_and_its_numbers(plain):
     result = run(GRAY[..., None])
     check_result(result, (*SIZE, 1))
-    assert_identical(result._replace(image=result.image[..., 0], std=result.std[..., 0]), plain)
+    candidates = result.candidates._replace(image=result.candidates.image[..., 0])
+    bare = result._replace(image=result.image[..., 0], std=result.std[..., 0], candidates=candidates)
+    assert_identical(bare, plain)
 
 
 def test_image_is_the_canvas_cropped_to_the_observed_frame(monkeypatch):
@@ -289,3 +292,99 @@ def test_image_that_breaks_in_the_middle_leaves_the_others_of_its_batch_alone(mo
     np.testing.assert_allclose(result.loss[1, :3], singles[1].loss[:3], rtol=0, atol=ROUNDING)
     assert np.isnan(result.loss[1, 3])
     np.testing.assert_allclose(result.kernel[1].sum(), 1, rtol=1e-6)
+
+
+WARM = dataclasses.replace(CONFIG, start="classical", variational_steps=0)
+
+
+@pytest.fixture(scope="module")
+def refined():
+    return run(config=WARM)
+
+
+def test_refined_answer_is_one_of_three_candidates_with_the_lowest_criterion(refined):
+    candidates = refined.candidates
+    assert candidates.image.shape == (3, *SIZE) and candidates.kernel.shape == (3, *KERNEL_SIZE)
+    np.testing.assert_array_equal(refined.image, candidates.image[refined.choice])
+    np.testing.assert_array_equal(refined.kernel, candidates.kernel[refined.choice])
+    # The classical estimate has to be better by a margin.
+    assert refined.choice == (candidates.criterion + [0.3, 0, 0]).argmin()
+    for image, kernel, criterion in zip(*candidates, strict=True):
+        np.testing.assert_allclose(classical.criterion(GRAY, image, kernel), criterion, rtol=1e-4)
+    finished = classical.finish(GRAY[..., None], candidates.kernel[2])
+    np.testing.assert_allclose(candidates.image[2], finished[..., 0], atol=1e-3)
+
+
+def test_without_a_variational_phase_std_is_the_spread_of_the_candidates(refined):
+    expected = np.sqrt(((refined.candidates.image - refined.image) ** 2).mean(0))
+    np.testing.assert_allclose(refined.std, expected, atol=1e-6)
+    assert refined.std.max() > 0
+
+
+def test_kernel_network_sets_out_from_the_classical_kernel(refined):
+    held = run(config=dataclasses.replace(WARM, lr_kernel=1e-9, lr_image=1e-9))
+    start, network = held.candidates.kernel[:2]
+    # Of the mass a tenth is spread evenly; the network's own logits are small but not zero.
+    np.testing.assert_allclose(network, 0.9 * start + 0.1 / start.size, rtol=0.9)
+    assert np.corrcoef(network.ravel(), start.ravel())[0, 1] > 0.95
+
+
+def test_no_steps_after_a_classical_start_give_the_classical_estimate(refined):
+    config = dataclasses.replace(WARM, prefit_steps=0, ssim_steps=0)
+    told = []
+    result = run(config=config, callback=lambda progress: told.append((progress.phase, progress.step)))
+    assert told == [("start", 0)]
+    assert result.loss.shape == (0,) and result.ok and result.choice == 0
+    np.testing.assert_array_equal(result.image, refined.candidates.image[0])
+    assert not result.std.any()
+
+
+def test_a_start_of_no_use_is_left_out_and_alone_gives_the_blurred_image_back(monkeypatch):
+    monkeypatch.setattr(classical, "_coarse_to_fine", lambda *_: jnp.zeros(KERNEL_SIZE).at[2, 1].set(1.0))
+    result = run(config=WARM)
+    assert result.candidates.criterion[0] == np.inf and result.choice > 0 and result.ok
+    # The kernel's network then sets out from the uniform kernel.
+    assert result.kernel.max() < 0.3
+    alone = run(config=dataclasses.replace(WARM, prefit_steps=0, ssim_steps=0))
+    assert not alone.ok
+    np.testing.assert_array_equal(alone.image, GRAY)
+
+
+def test_best_so_far_is_what_ending_there_gives_and_true_ends_it():
+    bests = []
+
+    def stop_at_two(progress):
+        bests.append(jax.tree.map(np.asarray, progress.best()))
+        return progress.step == 2
+
+    ended = run(config=WARM, callback=stop_at_two, chunk_steps=1)
+    assert [best.candidates.criterion.shape for best in bests] == [(1,), (3,), (3,)]
+    assert bests[-1].image.shape == SIZE
+    assert_identical(bests[-1], ended)
+    assert np.isfinite(ended.loss).tolist() == [True, True, False, False]
+    assert ended.ok
+
+
+def test_refined_batch_gives_each_image_its_own_answer(refined):
+    result = run(PHOTOS, config=WARM)
+    assert result.candidates.image.shape == (3, 3, *SIZE, 1)
+    assert result.choice.shape == (3,)
+    alone = run(PHOTOS[1, ..., 0], jax.random.fold_in(KEY, 1), config=WARM)
+    np.testing.assert_allclose(result.candidates.image[1, :2, ..., 0], alone.candidates.image[:2], atol=0.02)
+
+
+def test_with_a_known_kernel_the_start_is_its_finish():
+    result = run(kernel=KNOWN, config=WARM)
+    np.testing.assert_allclose(result.candidates.kernel, np.stack([KNOWN] * 3), rtol=1e-6)
+    np.testing.assert_allclose(result.candidates.image[0], result.candidates.image[2], atol=1e-4)
+
+
+def test_refining_inside_jit_gives_the_same_start(refined):
+    solved = jax.jit(lambda y: solve(y, KEY, kernel_size=KERNEL_SIZE, config=WARM))(GRAY)
+    np.testing.assert_allclose(solved.candidates.image[0], refined.candidates.image[0], atol=1e-3)
+    assert np.isfinite(solved.loss).all()
+
+
+def test_image_too_small_for_a_classical_start_is_refused():
+    with pytest.raises(Refusal, match="start='uniform'"):
+        run(np.zeros((24, 24), np.float32), config=WARM, kernel_size=11, kernel=None)

@@ -123,15 +123,22 @@ def criterion(gray: jax.Array, image: jax.Array, kernel: jax.Array) -> jax.Array
 
 
 def scales(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Sizes of image and kernel from the coarsest scale to the finest, 1/sqrt(2) apart."""
+    """Sizes of image and kernel from coarse to fine, 1/sqrt(2) apart, as coarse as the image allows."""
     count = max(0, math.floor(math.log(_LEAST_KERNEL / max(kernel_size)) / math.log(_RATIO) + 1e-9))
     sizes = [(image_size, kernel_size)]
     for level in range(1, count + 1):
         ratio = _RATIO**level
         height, width = (math.ceil(n * ratio) for n in image_size)
-        kh, kw = (max(3, round(k * ratio) // 2 * 2 + 1) for k in kernel_size)
-        sizes.append(((height, width), (min(kh, kernel_size[0]), min(kw, kernel_size[1]))))
+        kh, kw = (min(k, max(3, round(k * ratio) // 2 * 2 + 1)) for k in kernel_size)
+        if not _suffices((height, width), (kh, kw)):
+            break
+        sizes.append(((height, width), (kh, kw)))
     return sizes[::-1]
+
+
+def _suffices(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> bool:
+    """Whether some gradients are far enough from the border to show the whole kernel."""
+    return all(n >= 2 * k + 4 for n, k in zip(image_size, kernel_size, strict=True))
 
 
 def _coarse_to_fine(gray: jax.Array, kernel_size: tuple[int, int], trial: Trial) -> jax.Array:
@@ -281,10 +288,9 @@ def check_pyramid(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> 
     Raises:
       Refusal: says the least size.
     """
-    for (height, width), (kh, kw) in scales(image_size, kernel_size):
-        if height < 2 * kh + 4 or width < 2 * kw + 4:
-            raise Refusal(
-                f"the classical start needs an image of at least {2 * kernel_size[0] + 4} x {2 * kernel_size[1] + 4} "
-                f"pixels (height x width) for a kernel of {kernel_size[0]} x {kernel_size[1]}, got {image_size[0]} x "
-                f"{image_size[1]}; give a smaller kernel_size, or start='uniform'."
-            )
+    if not _suffices(image_size, kernel_size):
+        (height, width), (kh, kw) = image_size, kernel_size
+        raise Refusal(
+            f"the classical start needs an image of at least {2 * kh + 4}x{2 * kw + 4} pixels (height x width) for a "
+            f"kernel of {kh}x{kw}, got {height}x{width}; give a smaller kernel_size, or start='uniform'."
+        )
