@@ -72,14 +72,19 @@ def deblur(y: jax.Array, kernel_size: tuple[int, int]) -> Start:
     kernels = jax.vmap(lambda trial: _coarse_to_fine(gray, kernel_size, trial))(trials)
     # One after another: side by side they would take four times the memory, and no less time.
     images = jax.lax.map(lambda kernel: _restore(gray, kernel, fidelity, _TRIAL_STEPS), kernels)
-    scores = jax.vmap(functools.partial(criterion, gray))(images, kernels)
-    scores = jnp.where(_useful(kernels) & jnp.isfinite(scores), scores, jnp.inf)
+    scores = _scores(gray, images, kernels)
     best = scores.argmin()
-    # A better image shows more of the kernel: once more against it.
-    image, kernel = images[best], kernels[best]
-    polished = _fit_to(image, gray, kernel)
-    kernel = jnp.where(_useful(polished), polished, kernel)
+    # A better image shows more of the kernel: once more against it, if that is any better.
+    polished = _fit_to(images[best], gray, kernels[best])
+    score = _scores(gray, _restore(gray, polished, fidelity, _TRIAL_STEPS)[None], polished[None])[0]
+    kernel = jnp.where(score < scores[best], polished, kernels[best])
     return Start(finish(y, kernel), kernel, jnp.isfinite(scores[best]))
+
+
+def _scores(gray: jax.Array, images: jax.Array, kernels: jax.Array) -> jax.Array:
+    """The criterion of each of several answers, infinite for those of no use."""
+    scores = jax.vmap(functools.partial(criterion, gray))(images, kernels)
+    return jnp.where(_useful(kernels) & jnp.isfinite(scores), scores, jnp.inf)
 
 
 def finish(y: jax.Array, kernel: jax.Array) -> jax.Array:
