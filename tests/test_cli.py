@@ -148,7 +148,7 @@ BAD = {
     "samples for a point method": (("good.png", "--method=dip", "--num_samples=4"), ("--num_samples", "dip")),
     "kernel file not an array": (("good.png", "--kernel=good.png"), (".npy",)),
     "two results of one name": (("good.png", "other/good.png", "--kernel_size=5"), ("both be written",)),
-    "output is a file": (("good.png", "--output=text.png"), ("text.png", "folder")),
+    "output is a file": (("good.png", "--kernel_size=5", "--output=text.png"), ("text.png", "folder")),
     "negative learning rate": (("good.png", "--lr_image=-1"), ("lr_image", "-1")),
     "no steps at all": (
         ("good.png", "--start=uniform", "--prefit_steps=0", "--variational_steps=0", "--ssim_steps=0"),
@@ -182,7 +182,7 @@ def test_bad_input_is_refused_before_any_work(case, bad_folder):
 
 
 def test_one_bad_photograph_among_good_ones_is_refused_before_any_work(bad_folder):
-    refused(deblur("good.png", "text.png", cwd=bad_folder), "text.png")
+    refused(deblur("good.png", "text.png", "--kernel_size=5", cwd=bad_folder), "text.png")
     assert not (bad_folder / "deblurred").exists()
 
 
@@ -219,7 +219,7 @@ def test_instant_answers_with_the_classical_estimate_alone(tmp_path):
 
 def test_time_budget_ends_a_run_with_the_best_so_far(tmp_path):
     blurred(tmp_path / "a.png")
-    run = deblur("a.png", *WARM, "--ssim_steps=100000000", "--time_budget=1", cwd=tmp_path)
+    run = deblur("a.png", *WARM, "--ssim_steps=200000", "--time_budget=1", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert "a: the answer is" in run.stdout
     record = json.loads((tmp_path / "out" / "a.json").read_text())
@@ -229,7 +229,7 @@ def test_time_budget_ends_a_run_with_the_best_so_far(tmp_path):
 
 def test_ctrl_c_leaves_the_preview(tmp_path):
     blurred(tmp_path / "a.png")
-    arguments = command("cli", "a.png", *WARM, "--ssim_steps=100000000")
+    arguments = command("cli", "a.png", *WARM, "--ssim_steps=200000")
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.PIPE, **how(tmp_path))
     # The record is the last of the files.
     waited = time.monotonic()
@@ -246,9 +246,8 @@ def test_ctrl_c_leaves_the_preview(tmp_path):
         assert (tmp_path / "out" / f"a{suffix}").stat().st_size > 0
 
 
-def test_a_start_that_finds_no_blur_is_reported(tmp_path):
+def test_a_blank_picture_comes_back_unharmed(tmp_path):
     Image.fromarray(np.full((72, 80), 90, np.uint8)).save(tmp_path / "a.png")
     run = deblur("a.png", "--preset=instant", "--kernel_size=7", "--nocompile_cache", "--output=out", cwd=tmp_path)
-    assert run.returncode == 2, run.stderr
-    assert "a: the classical estimate found no blur and is of no use" in run.stderr
+    assert run.returncode == 0, run.stderr
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "a.png")), 90)
