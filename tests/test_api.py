@@ -9,10 +9,13 @@ import pytest
 import vdip_jax
 
 MODULES = [
+    "answers",
+    "candidates",
     "checks",
     "classical",
     "config",
     "generators",
+    "kernels",
     "metrics",
     "nonblind",
     "objective",

@@ -7,43 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
-import scipy.signal
+from mosaics import KERNEL_SIZE, SIZE, mosaic, photo, stroke
 
 from vdip_jax import classical, datasets, metrics
 from vdip_jax.checks import Refusal
-from vdip_jax.operators import blur
-
-SIZE, KERNEL_SIZE = (96, 100), (9, 9)
-
-
-def mosaic(shape, seed=0):
-    """Overlapping rectangles of random gray or colour: [H, W, C]."""
-    rng = np.random.default_rng(seed)
-    image = np.full(shape, 0.5, np.float32)
-    for _ in range(120):
-        top, left = rng.integers(0, shape[0] - 4), rng.integers(0, shape[1] - 4)
-        height, width = rng.integers(4, 30, 2)
-        image[top : top + height, left : left + width] = rng.random(shape[2])
-    return image
-
-
-def stroke(size=KERNEL_SIZE):
-    """A bent stroke, centred, sum 1."""
-    kernel = np.zeros(size, np.float32)
-    middle = size[0] // 2
-    kernel[middle, 1:-2] = 1
-    kernel[middle - 2 : middle, -3] = 2
-    return kernel / kernel.sum()
-
-
-def photo(channels=1, kernel=None, noise=0.0, seed=0):
-    """A sharp mosaic in the frame, and what the stroke makes of it with noise of a standard deviation."""
-    kernel = stroke() if kernel is None else kernel
-    kh, kw = kernel.shape
-    sharp = mosaic((SIZE[0] + kh - 1, SIZE[1] + kw - 1, channels), seed)
-    y = np.stack([scipy.signal.convolve2d(sharp[..., c], kernel, mode="valid") for c in range(channels)], -1)
-    y += noise * np.random.default_rng(1).standard_normal(y.shape)
-    return sharp[kh // 2 : kh // 2 + SIZE[0], kw // 2 : kw // 2 + SIZE[1]], y.clip(0, 1).astype(np.float32)
 
 
 @functools.cache
@@ -119,61 +86,6 @@ def test_noisier_images_are_trusted_less():
     assert clean > 5 * noisy > 0
 
 
-def test_criterion_prefers_the_true_kernel_to_wrong_ones():
-    _, y = photo(noise=0.005)
-    wrong = [stroke().T, stroke()[::-1, ::-1], np.full(KERNEL_SIZE, 1 / 81, np.float32)]
-    gray = jnp.asarray(y[..., 0])
-    scores = [
-        float(classical.criterion(gray, classical.finish(jnp.asarray(y), jnp.asarray(kernel))[..., 0], kernel))
-        for kernel in map(jnp.asarray, [stroke(), *wrong])
-    ]
-    assert scores[0] + 0.3 < min(scores[1:])
-
-
-def test_criterion_is_that_of_its_formula():
-    rng = np.random.default_rng(0)
-    image, kernel = rng.random((20, 22)).astype(np.float32), stroke((5, 5))
-    gray = rng.random((20, 22)).astype(np.float32)
-    residual = blur(jnp.asarray(image), jnp.asarray(kernel)) - gray[2:-2, 2:-2]
-    down, right = np.diff(image, axis=0)[:, :-1], np.diff(image, axis=1)[:-1]
-    length = np.hypot(down, right)
-    expected = np.log((residual**2).mean()) + 4 * np.log(length.mean() / np.sqrt((length**2).mean()))
-    np.testing.assert_allclose(classical.criterion(gray, image, kernel), expected, rtol=1e-4)
-
-
-def test_components_are_those_of_scipy():
-    support = np.random.default_rng(3).random((17, 21)) > 0.7
-    labels, count = scipy.ndimage.label(support, np.ones((3, 3)))
-    got = np.asarray(classical.components(jnp.asarray(support)))
-    assert ((got > 0) == support).all()
-    assert len({*zip(labels[support], got[support], strict=True)}) == count == len(np.unique(got[support]))
-
-
-def test_a_winding_component_is_one():
-    support = np.ones((9, 9), bool)
-    support[1:8:2] = False
-    support[1:8:4, -1] = support[3:8:4, 0] = True
-    assert len(np.unique(classical.components(jnp.asarray(support)))) == 2
-
-
-def test_small_entries_and_isolated_specks_are_dropped():
-    kernel = stroke()
-    dirty = kernel.copy()
-    dirty[0, 0] = 0.004 * kernel.sum()
-    dirty[8, 4] = 0.015 * kernel.sum()
-    dirty[4, 0] = -0.1
-    np.testing.assert_allclose(classical._cleaned(jnp.asarray(dirty)), kernel, atol=1e-6)
-    assert not classical._cleaned(jnp.full((5, 5), -1.0)).any()
-
-
-@pytest.mark.parametrize("shift", [(0, 0), (2, -1), (-2, 2)])
-def test_centre_of_mass_is_moved_to_the_middle(shift):
-    kernel = np.zeros((9, 9), np.float32)
-    kernel[3:6, 4] = 1 / 3
-    moved = classical._centred(jnp.asarray(np.roll(kernel, shift, (0, 1))))
-    np.testing.assert_allclose(moved, kernel, atol=1e-6)
-
-
 def test_kernel_is_read_off_a_sharp_image_exactly_and_wrapped_gradients_do_no_harm():
     sharp, y = photo()
     got = classical._fit_to(jnp.asarray(sharp[..., 0]), jnp.asarray(y[..., 0]), jnp.zeros(KERNEL_SIZE))
@@ -196,3 +108,12 @@ def test_an_image_too_small_for_the_pyramid_is_refused():
     assert classical.scales((80, 100), (31, 31))[0] == ((29, 36), (11, 11))
     with pytest.raises(Refusal, match="at least 66x66 .* got 60x100"):
         classical.check_pyramid((60, 100), (31, 31))
+
+
+def test_the_largest_kernel_is_the_largest_that_is_not_refused():
+    for size in ((10, 99), (66, 200), (67, 67), (68, 68), (300, 251)):
+        side = classical.largest_kernel(size)
+        assert side % 2 == 1
+        classical.check_pyramid(size, (side, side))
+        with pytest.raises(Refusal):
+            classical.check_pyramid(size, (side + 2, side + 2))

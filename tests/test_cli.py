@@ -13,7 +13,9 @@ from programs import ROOT, command, refused, run
 from programs import options as how
 
 from vdip_jax import Config, cli, options, results
-from vdip_jax.images import read_image
+from vdip_jax.batches import Estimate
+from vdip_jax.candidates import Candidates
+from vdip_jax.images import Photo, read_image
 
 TINY = (
     "--preset=cold",
@@ -244,6 +246,31 @@ def test_ctrl_c_leaves_the_preview(tmp_path):
     assert record["answer"] == "the classical estimate"
     for suffix in results.SUFFIXES:
         assert (tmp_path / "out" / f"a{suffix}").stat().st_size > 0
+
+
+def test_a_small_photograph_gets_a_kernel_that_it_can_show(tmp_path):
+    picture(tmp_path / "a.png", (24, 26))
+    run = deblur("a.png", "--preset=instant", "--nocompile_cache", "--output=out", cwd=tmp_path)
+    assert run.returncode in (0, 2), run.stderr
+    assert np.load(tmp_path / "out" / "a_kernel.npy").shape == (9, 9)
+
+
+@pytest.mark.parametrize(("preset", "words"), [("instant", "is of no use."), ("quick", "set out from a uniform")])
+def test_an_estimate_of_no_use_is_told(preset, words, capsys):
+    count = {"instant": 1, "quick": 3}[preset]
+    y, kernel = np.zeros((8, 9), np.float32), np.zeros((3, 3), np.float32)
+    criterion = np.array([np.inf, 1, 2])[:count]
+    candidates = Candidates(np.stack([y] * count), np.stack([kernel] * count), criterion)
+    choice = np.array(0 if count == 1 else 1)
+    result = Estimate(y, y, kernel, np.zeros(count - 1), np.array(count == 3), choice, candidates)
+    config = Config.preset(preset)
+    answer = cli._answer(result, config)
+    assert answer == {"instant": "the blurred image: the classical estimate was of no use"}.get(
+        preset, "the network's image"
+    )
+    cli._tell(cli.Task("a.png", Photo("a", y, ()), (3, 3)), result, config, {"answer": answer})
+    captured = capsys.readouterr()
+    assert words in captured.err and f"the answer is {answer}" in captured.out
 
 
 def test_a_blank_picture_comes_back_unharmed(tmp_path):

@@ -7,10 +7,10 @@ import pytest
 
 from vdip_jax import Config, Refusal, evaluation, records
 from vdip_jax.batches import Estimate, OutOfMemory
+from vdip_jax.candidates import Candidates
 from vdip_jax.datasets import find_dataset
 from vdip_jax.evaluation import Plan, make_tasks, pending, solve_tasks, summary
 from vdip_jax.images import write_image
-from vdip_jax.solver import Candidates
 
 CONFIG = Config.preset("cold")
 ABOUT = {"device": "cpu"}

@@ -9,9 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vdip_jax.answers import Result
+from vdip_jax.candidates import Candidates
 from vdip_jax.config import Config
 from vdip_jax.runtime import Reporter
-from vdip_jax.solver import Candidates, Progress, Result, solve
+from vdip_jax.solver import Progress, solve
 
 Task = TypeVar("Task")
 

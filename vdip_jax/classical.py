@@ -13,11 +13,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vdip_jax import nonblind, periodic
+from vdip_jax import kernels, nonblind, periodic
+from vdip_jax.candidates import Candidates, compare, luma
 from vdip_jax.checks import Refusal
-from vdip_jax.operators import blur
 
-_LUMA = (0.299, 0.587, 0.114)
 _RATIO = 2**-0.5
 # The coarsest kernel is about this wide: three pixels hold no shape yet.
 _LEAST_KERNEL = 5
@@ -27,13 +26,9 @@ _SPARSITY_FLOOR = 1e-4
 _SPLITTING_ROUNDS = 24
 _KERNEL_RIDGE = 2.0
 _CG_STEPS = 30
-# A kernel's entries under this share of its largest, then components under this share of its mass, are noise.
-_LEAST_ENTRY, _LEAST_COMPONENT = 0.05, 0.02
 _TRIAL_STEPS, _FINAL_STEPS = 40, 60
 # Variance of what a kernel that is only an estimate leaves unexplained, in the finish beside the noise.
 _MODEL_VARIANCE = 1e-4
-# Above this share of the mass in one entry a kernel blurs nothing.
-_DELTA = 0.9
 
 
 class Trial(NamedTuple):
@@ -67,34 +62,24 @@ def deblur(y: jax.Array, kernel_size: tuple[int, int]) -> Start:
       A `Start`; not `ok` where every trial collapsed into a kernel that blurs nothing, or nothing finite came out.
     """
     gray = luma(y)
-    fidelity = trust(gray)
+
+    def tried(estimates: jax.Array) -> Candidates:
+        # One after another: side by side they would take four times the memory, and no less time.
+        images = jax.lax.map(lambda kernel: finish(gray[..., None], kernel, _TRIAL_STEPS), estimates)
+        return compare(gray[..., None], images, estimates, kernels.useful(estimates))
+
     trials = Trial(*(jnp.asarray(column, y.dtype) for column in zip(*_TRIALS, strict=True)))
-    kernels = jax.vmap(lambda trial: _coarse_to_fine(gray, kernel_size, trial))(trials)
-    # One after another: side by side they would take four times the memory, and no less time.
-    images = jax.lax.map(lambda kernel: _restore(gray, kernel, fidelity, _TRIAL_STEPS), kernels)
-    scores = _scores(gray, images, kernels)
-    best = scores.argmin()
+    found = tried(jax.vmap(lambda trial: _coarse_to_fine(gray, kernel_size, trial))(trials))
+    best = found.criterion.argmin()
     # A better image shows more of the kernel: once more against it, if that is any better.
-    polished = _fit_to(images[best], gray, kernels[best])
-    score = _scores(gray, _restore(gray, polished, fidelity, _TRIAL_STEPS)[None], polished[None])[0]
-    kernel = jnp.where(score < scores[best], polished, kernels[best])
-    return Start(finish(y, kernel), kernel, jnp.isfinite(scores[best]))
+    polished = tried(_fit_to(found.image[best][..., 0], gray, found.kernel[best])[None])
+    kernel = jnp.where(polished.criterion[0] < found.criterion[best], polished.kernel[0], found.kernel[best])
+    return Start(finish(y, kernel), kernel, jnp.isfinite(found.criterion[best]))
 
 
-def _scores(gray: jax.Array, images: jax.Array, kernels: jax.Array) -> jax.Array:
-    """The criterion of each of several answers, infinite for those of no use."""
-    scores = jax.vmap(functools.partial(criterion, gray))(images, kernels)
-    return jnp.where(_useful(kernels) & jnp.isfinite(scores), scores, jnp.inf)
-
-
-def finish(y: jax.Array, kernel: jax.Array) -> jax.Array:
+def finish(y: jax.Array, kernel: jax.Array, num_steps: int = _FINAL_STEPS) -> jax.Array:
     """The image [H, W, C] that `kernel` blurred into `y`, trusted as far as noise and an inexact kernel allow."""
-    return _restore(y, kernel, trust(luma(y)), _FINAL_STEPS)
-
-
-def luma(y: jax.Array) -> jax.Array:
-    """[H, W, C] to [H, W]: the channel itself, or the weighted sum of three."""
-    return y[..., 0] if y.shape[-1] == 1 else y @ jnp.asarray(_LUMA, y.dtype)
+    return nonblind.deconvolve(y, kernel, fidelity=trust(luma(y)), num_steps=num_steps)
 
 
 def noise_level(gray: jax.Array) -> jax.Array:
@@ -109,24 +94,6 @@ def trust(gray: jax.Array) -> jax.Array:
     return 1 / (noise_level(gray) ** 2 + _MODEL_VARIANCE)
 
 
-def criterion(gray: jax.Array, image: jax.Array, kernel: jax.Array) -> jax.Array:
-    """How implausible an answer is, without a truth: lower is better; only answers to one image compare.
-
-    log |k * x - y|^2 + 4 log(|Dx|_1 / |Dx|_2): a wrong kernel leaves a residual, or rings, which spoils the normalised
-    sparsity of gradients (Krishnan, Tay and Fergus, CVPR 2011). Chosen by measurement (docs/refinement.md).
-
-    Args:
-      gray, image: [H, W], blurred and restored.
-      kernel: [kh, kw].
-    """
-    kh, kw = kernel.shape
-    height, width = gray.shape
-    residual = blur(image, kernel) - gray[kh // 2 : height - kh // 2, kw // 2 : width - kw // 2]
-    length = jnp.sqrt(jnp.diff(image, axis=0)[:, :-1] ** 2 + jnp.diff(image, axis=1)[:-1] ** 2 + 1e-12)
-    sparsity = length.mean() / jnp.sqrt((length**2).mean())
-    return jnp.log((residual**2).mean()) + 4 * jnp.log(sparsity)
-
-
 def scales(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """Sizes of image and kernel from coarse to fine, 1/sqrt(2) apart, as coarse as the image allows."""
     count = max(0, math.floor(math.log(_LEAST_KERNEL / max(kernel_size)) / math.log(_RATIO) + 1e-9))
@@ -139,6 +106,11 @@ def scales(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> list[tu
             break
         sizes.append(((height, width), (kh, kw)))
     return sizes[::-1]
+
+
+def largest_kernel(image_size: tuple[int, int]) -> int:
+    """The largest odd side of a kernel that an image of this size can show, at least 3."""
+    return max(3, (min(image_size) // 2 - 3) // 2 * 2 + 1)
 
 
 def _suffices(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> bool:
@@ -179,7 +151,7 @@ def _scale(
     def round_of(_: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         kernel, sparsity = state
         latent = _few_gradients(observed, kernel, sparsity)
-        fitted = _centred(_cleaned(_fit(latent, observed, image_size, kernel_size, trial.keep)))
+        fitted = kernels.centred(kernels.cleaned(_fit(latent, observed, image_size, kernel_size, trial.keep)))
         kernel = jnp.where(jnp.isfinite(fitted).all() & (fitted.sum() > 0), fitted, kernel)
         return kernel, jnp.maximum(sparsity / trial.decay, _SPARSITY_FLOOR)
 
@@ -237,54 +209,7 @@ def _fit_to(image: jax.Array, gray: jax.Array, kernel: jax.Array) -> jax.Array:
     size, kernel_size = (gray.shape[0], gray.shape[1]), (kernel.shape[0], kernel.shape[1])
     canvas = periodic.fast_canvas(size, kernel_size)
     latent, observed = periodic.spread(jnp.stack([image, gray]), canvas)
-    return _cleaned(_fit(latent, observed, size, kernel_size, jnp.zeros((), gray.dtype)))
-
-
-def _cleaned(kernel: jax.Array) -> jax.Array:
-    """Without small entries and small isolated components, sum 1; all zero if nothing is left."""
-    kernel = jnp.where(kernel > _LEAST_ENTRY * kernel.max(), kernel, 0).clip(0)
-    labels = components(kernel > 0)
-    mass = jax.ops.segment_sum(kernel.ravel(), labels.ravel(), kernel.size + 1)
-    kernel = jnp.where(mass[labels] >= _LEAST_COMPONENT * kernel.sum(), kernel, 0)
-    total = kernel.sum()
-    return jnp.where(total > 0, kernel / jnp.where(total > 0, total, 1), 0)
-
-
-def components(support: jax.Array) -> jax.Array:
-    """Label the 8-connected components of a mask [kh, kw]: a number above 0 each, 0 outside."""
-    kh, kw = support.shape
-
-    def grow(labels: jax.Array) -> jax.Array:
-        padded = jnp.pad(labels, 1)
-        around = [padded[i : i + kh, j : j + kw] for i in range(3) for j in range(3)]
-        return jnp.where(support, functools.reduce(jnp.maximum, around), 0)
-
-    first = jnp.where(support, jnp.arange(1, kh * kw + 1).reshape(kh, kw), 0)
-    return jax.lax.while_loop(
-        lambda pair: (pair[0] != pair[1]).any(), lambda pair: (pair[1], grow(pair[1])), (first, grow(first))
-    )[1]
-
-
-def _centred(kernel: jax.Array) -> jax.Array:
-    """Move the centre of mass to the middle, by whole pixels; what would leave the frame is dropped."""
-    total = jnp.where(kernel.sum() > 0, kernel.sum(), 1)
-    starts = []
-    for axis, length in enumerate(kernel.shape):
-        mean = (kernel.sum(1 - axis) * jnp.arange(length)).sum() / total
-        starts.append(jnp.round(mean).astype(jnp.int32).clip(0, length - 1))
-    padded = jnp.pad(kernel, [(length // 2, length // 2) for length in kernel.shape])
-    moved = jax.lax.dynamic_slice(padded, starts, kernel.shape)
-    return moved / jnp.where(moved.sum() > 0, moved.sum(), 1)
-
-
-def _useful(kernels: jax.Array) -> jax.Array:
-    """Whether kernels [..., kh, kw] are finite, sum to one and blur at all."""
-    finite = jnp.isfinite(kernels).all((-2, -1)) & (kernels.sum((-2, -1)) > 0.5)
-    return finite & (kernels.max((-2, -1)) < _DELTA)
-
-
-def _restore(y: jax.Array, kernel: jax.Array, fidelity: jax.Array, num_steps: int) -> jax.Array:
-    return nonblind.deconvolve(y, kernel, fidelity=fidelity, num_steps=num_steps)
+    return kernels.cleaned(_fit(latent, observed, size, kernel_size, jnp.zeros((), gray.dtype)))
 
 
 def check_pyramid(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> None:

@@ -13,11 +13,8 @@ from absl import flags
 
 from vdip_jax import METHODS, Config, Refusal, __version__, checks, metrics, options
 from vdip_jax.batches import Estimate, OutOfMemory, grouped, solve_batch
-from vdip_jax.images import (
-    Photo,
-    find_images,
-    read_image,
-)
+from vdip_jax.classical import largest_kernel
+from vdip_jax.images import Photo, find_images, read_image
 from vdip_jax.results import final_losses, result_paths, write_result
 from vdip_jax.runtime import describe, use_compile_cache
 from vdip_jax.samples import load_sample
@@ -35,7 +32,7 @@ _KERNEL_SIZE = flags.DEFINE_string(
     "kernel_size",
     None,
     "Odd side of the kernel in pixels, or HEIGHTxWIDTH: at least the blur's extent in the image as it is solved; "
-    f"by default {_DEFAULT_KERNEL_SIZE}, and for a sample what fits it.",
+    f"by default {_DEFAULT_KERNEL_SIZE}, less for a photograph too small for that, and for a sample what fits it.",
 )
 _KERNEL = flags.DEFINE_string(
     "kernel", None, "A known kernel, .npy [kh, kw], true convolution; only the image is solved."
@@ -132,8 +129,10 @@ def _tasks(arguments: Sequence[str], kernel: np.ndarray | None, config: Config) 
         for path in find_images([source]):
             photo = read_image(path, _MAX_SIDE.value)
             try:
-                size = _kernel_size(photo.pixels.shape[:2], _DEFAULT_KERNEL_SIZE, kernel)
-                check_sizes(photo.pixels.shape[:2], size, config, kernel is not None)
+                height, width = photo.pixels.shape[:2]
+                fitting = min(_DEFAULT_KERNEL_SIZE, largest_kernel((height, width)))
+                size = _kernel_size((height, width), fitting, kernel)
+                check_sizes((height, width), size, config, kernel is not None)
             except Refusal as refusal:
                 raise Refusal(f"{path}: {refusal}") from None
             tasks.append(Task(str(path), photo, size))
@@ -181,7 +180,7 @@ def _solve_batch(batch: Sequence[Task], kernel: np.ndarray | None, config: Confi
         due = seconds - written >= max(_SECONDS_A_PREVIEW, 10 * cost)
         if progress.step < progress.num_steps and (due or progress.phase == "start"):
             for task, result in zip(batch, estimates(), strict=True):
-                _write(task, result, config, output, seconds, progress.step)
+                write_result(output, task.photo, result, _record(task, result, config, seconds, progress.step))
             written = time.perf_counter() - began
             cost = written - seconds
         return _TIME_BUDGET.value is not None and time.perf_counter() - began >= _TIME_BUDGET.value
@@ -201,14 +200,15 @@ def _solve_batch(batch: Sequence[Task], kernel: np.ndarray | None, config: Confi
         return False
     seconds = time.perf_counter() - began
     for task, result in zip(batch, results, strict=True):
-        written_files = _write(task, result, config, output, seconds, int(np.isfinite(result.loss).sum()))
-        _tell(task, result, config)
-        print(f"{task.photo.name}: {seconds:.0f} s, wrote in {output}: {' '.join(path.name for path in written_files)}")
+        record = _record(task, result, config, seconds, int(np.isfinite(result.loss).sum()))
+        files = write_result(output, task.photo, result, record)
+        _tell(task, result, config, record)
+        print(f"{task.photo.name}: {seconds:.0f} s, wrote in {output}: {' '.join(path.name for path in files)}")
     return all(bool(result.ok) for result in results)
 
 
-def _write(task: Task, result: Estimate, config: Config, output: Path, seconds: float, num_steps: int) -> list[Path]:
-    """Write one image's files, after `num_steps` steps; return their paths."""
+def _record(task: Task, result: Estimate, config: Config, seconds: float, num_steps: int) -> dict[str, Any]:
+    """All that is told of one image's result, after `num_steps` steps, ready for JSON."""
     source = task.source if task.source.startswith("sample:") else os.path.abspath(task.source)
     recorded = [f"--input={source}"] + [
         f"--{flag.name}={_flag_text(flag.value)}"
@@ -219,7 +219,7 @@ def _write(task: Task, result: Estimate, config: Config, output: Path, seconds: 
         recorded.append(f"--kernel_size={task.kernel_size[0]}x{task.kernel_size[1]}")
     else:
         recorded.append(f"--kernel={os.path.abspath(_KERNEL.value)}")
-    record: dict[str, object] = {
+    record: dict[str, Any] = {
         "version": __version__,
         "source": task.source,
         "notes": task.photo.notes,
@@ -236,16 +236,11 @@ def _write(task: Task, result: Estimate, config: Config, output: Path, seconds: 
         **describe(),
     }
     if task.truth is not None:
-        before, after = _scores(task, result)
-        record["score"] = {"protocol": "rgb", "blurred": before._asdict(), "restored": after._asdict()}
-    return write_result(output, task.photo, result, record)
-
-
-def _scores(task: Task, result: Estimate) -> tuple[metrics.Score, metrics.Score]:
-    """Scores of the blurred and of the restored image."""
-    assert task.truth is not None
-    y = task.photo.pixels
-    return metrics.score(y, task.truth), metrics.score(result.image.reshape(y.shape), task.truth)
+        y = task.photo.pixels
+        images = {"blurred": y, "restored": result.image.reshape(y.shape)}
+        scores = {name: metrics.score(image, task.truth)._asdict() for name, image in images.items()}
+        record["score"] = {"protocol": "rgb", **scores}
+    return record
 
 
 def _answer(result: Estimate, config: Config) -> str:
@@ -257,7 +252,7 @@ def _answer(result: Estimate, config: Config) -> str:
     return ("the classical estimate", "the network's image", "the finish with the network's kernel")[result.choice]
 
 
-def _tell(task: Task, result: Estimate, config: Config) -> None:
+def _tell(task: Task, result: Estimate, config: Config, record: dict[str, Any]) -> None:
     """Say what became of an image."""
     name = task.photo.name
     if config.start == "classical":
@@ -267,12 +262,12 @@ def _tell(task: Task, result: Estimate, config: Config) -> None:
                 + (f"; the network set out from a uniform kernel of {task.kernel_size}." if config.num_steps else "."),
                 file=sys.stderr,
             )
-        print(f"{name}: the answer is {_answer(result, config)}")
-    if task.truth is not None:
-        before, after = _scores(task, result)
+        print(f"{name}: the answer is {record['answer']}")
+    if "score" in record:
+        before, after = record["score"]["blurred"], record["score"]["restored"]
         print(
-            f"{name}: PSNR {before.psnr:.2f} -> {after.psnr:.2f} dB ({after.psnr - before.psnr:+.2f}), "
-            f"SSIM {before.ssim:.3f} -> {after.ssim:.3f}, protocol rgb"
+            f"{name}: PSNR {before['psnr']:.2f} -> {after['psnr']:.2f} dB ({after['psnr'] - before['psnr']:+.2f}), "
+            f"SSIM {before['ssim']:.3f} -> {after['ssim']:.3f}, protocol rgb"
         )
     if not result.ok and config.num_steps:
         print(f"{name}: an update was not finite; these files hold the last good state.", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""solve(y, key): start, phases, chunks, choice, batches. The batch axis exists here and nowhere below."""
+"""solve(y, key): start, phases, chunks, batches. The batch axis exists here and nowhere below."""
 
 import functools
 import time
@@ -8,58 +8,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vdip_jax import checks, classical, steps
+from vdip_jax import answers, checks, classical, steps
+from vdip_jax.answers import Result
 from vdip_jax.classical import Start
 from vdip_jax.config import Config
-from vdip_jax.objective import Posterior
-from vdip_jax.operators import observed_frame
 from vdip_jax.steps import Problem, State
 
 # A chunk should last about this long: long enough to cost nothing, short enough for progress and Ctrl-C.
 _SECONDS_A_CHUNK = 2.0
-
-
-# The classical estimate is the answer only if its criterion is lower than another's by more than this.
-_HANDICAP = 0.3
-
-
-class Candidates(NamedTuple):
-    """What the answer is chosen from: images [N, *y's shape], kernels [N, kh, kw], and `classical.criterion` [N].
-
-    N is 1 for the classical estimate alone and for a network without one; else they are the classical estimate, the
-    network's image, and the image that `classical.finish` makes of the network's kernel. An answer of no use has an
-    infinite criterion.
-    """
-
-    image: jax.Array
-    kernel: jax.Array
-    criterion: jax.Array
-
-
-class Result(NamedTuple):
-    """What `solve` returns; for a batch every field has a leading axis [B].
-
-    Attributes:
-      image: the sharp image, y's shape, in [0, 1]: the candidate with the lowest criterion, the classical estimate only
-        if by a margin.
-      std: its standard deviation a pixel and channel, y's shape. With a variational phase that of q(x), stale after an
-        SSIM phase, since that loss does not see it, and zero for the point methods; without one the candidates'
-        root mean square distance from the image.
-      kernel: [kh, kw], non-negative, sums to 1, true-convolution convention.
-      loss: [num_steps], the loss before each update; NaN for steps that were not made.
-      ok: False if an update was not finite, image and kernel are then those of the last good state; or if the
-        classical estimate was asked for and is of no use.
-      choice: which of the candidates the answer is.
-      candidates: `Candidates`.
-    """
-
-    image: jax.Array
-    std: jax.Array
-    kernel: jax.Array
-    loss: jax.Array
-    ok: jax.Array
-    choice: jax.Array
-    candidates: Candidates
 
 
 class Progress(NamedTuple):
@@ -135,17 +91,15 @@ def solve(
     images = y[..., None] if y.ndim == 2 else y
     if batched and key.ndim == 0:
         key = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(y.shape[0]))
-    if checks.is_concrete(y, key, kernel):
+    if not checks.is_concrete(y, key, kernel):
+        return _shaped(_solve(images, key, kernel, size, config, batched), y.shape)
 
-        def tell(progress: Progress) -> bool:
-            best = progress.best
-            told = progress._replace(best=lambda: _shaped(best(), y.shape))
-            return callback is not None and callback(told) is True
+    def tell(progress: Progress) -> bool:
+        best = progress.best
+        told = progress._replace(best=lambda: _shaped(best(), y.shape))
+        return callback is not None and callback(told) is True
 
-        result = _solve_chunked(images, key, kernel, size, config, batched, tell, chunk_steps)
-    else:
-        result = _solve_traced(images, key, kernel, size, config, batched)
-    return _shaped(result, y.shape)
+    return _shaped(_solve(images, key, kernel, size, config, batched, tell, chunk_steps), y.shape)
 
 
 def check_sizes(image_size: tuple[int, int], kernel_size: tuple[int, int], config: Config, known: bool) -> None:
@@ -171,42 +125,44 @@ def _shaped(result: Result, shape: tuple[int, ...]) -> Result:
     )
 
 
-def _solve_traced(
+def _solve(
     images: jax.Array,
     keys: jax.Array,
     kernel: jax.Array | None,
     kernel_size: tuple[int, int],
     config: Config,
     batched: bool,
+    tell: Callable[[Progress], bool] | None = None,
+    chunk_steps: int | None = None,
 ) -> Result:
+    """In chunks, with `tell` called between them; without one, as a single program that can be traced."""
     begun = _start(images, kernel, kernel_size, config, batched)
-    if not config.num_steps:
-        return _started(images, begun, batched)
+    if begun is not None:
+        started = functools.partial(_started, images, begun, batched)
+        if tell is not None:
+            no_loss, ok = jnp.full(begun.ok.shape, jnp.nan, images.dtype), jax.block_until_ready(begun).ok
+            if tell(Progress("start", 0, config.num_steps, no_loss, ok, started)):
+                return started()
+        if not config.num_steps:
+            return started()
     problem, state = _begin(images, keys, kernel, begun, kernel_size, config, batched)
+    if tell is not None:
+        return _in_chunks(problem, state, begun, config, batched, tell, chunk_steps)
     state = _traced_steps(problem, state, 0, config.num_steps, config, batched)
     return _finish(problem, state, begun, config, batched)
 
 
-def _solve_chunked(
-    images: jax.Array,
-    keys: jax.Array,
-    kernel: jax.Array | None,
-    kernel_size: tuple[int, int],
+def _in_chunks(
+    problem: Problem,
+    state: State,
+    begun: Start | None,
     config: Config,
     batched: bool,
     tell: Callable[[Progress], bool],
     chunk_steps: int | None,
 ) -> Result:
-    begun = _start(images, kernel, kernel_size, config, batched)
-    if begun is not None:
-        begun = jax.block_until_ready(begun)
-        no_loss = jnp.full(begun.ok.shape, jnp.nan, images.dtype)
-        started = functools.partial(_started, images, begun, batched)
-        if tell(Progress("start", 0, config.num_steps, no_loss, begun.ok, started)) or not config.num_steps:
-            return started()
-    problem, state = _begin(images, keys, kernel, begun, kernel_size, config, batched)
-    done, chunk = 0, chunk_steps or 1
-    while done < config.num_steps:
+    done, chunk, ended = 0, chunk_steps or 1, False
+    while not ended:
         began = time.perf_counter()
         stop = min(done + chunk, config.num_steps)
         state = jax.block_until_ready(_advance(problem, state, done, stop, config, batched))
@@ -216,10 +172,10 @@ def _solve_chunked(
         done = stop
         # Copies, for the next chunk writes over this state.
         loss, ok = state.loss[..., done - 1], jnp.array(state.ok, copy=True)
-        finish = functools.partial(_finish, problem, state, begun, config, batched)
-        if tell(Progress(config.phase_of(done - 1), done, config.num_steps, loss, ok, finish)):
-            break
-    return _finish(problem, state, begun, config, batched)
+        best = functools.cache(functools.partial(_finish, problem, state, begun, config, batched))
+        told = Progress(config.phase_of(done - 1), done, config.num_steps, loss, ok, best)
+        ended = tell(told) or done == config.num_steps
+    return best()
 
 
 def _start(
@@ -235,28 +191,6 @@ def _start(
         return Start(classical.finish(y, kernel), kernel, jnp.ones((), bool))
 
     return jax.vmap(one)(images) if batched else one(images)
-
-
-@functools.partial(jax.jit, static_argnames="batched")
-def _started(images: jax.Array, begun: Start, batched: bool) -> Result:
-    """The result of a run that ends with the classical estimate."""
-
-    def one(y: jax.Array, begun: Start) -> Result:
-        candidates = _compared(y, begun.image[None], begun.kernel[None], begun.ok[None])
-        nothing = jnp.zeros_like(y)
-        # Of no use: the blurred image, unharmed.
-        image = jnp.where(begun.ok, begun.image, y)
-        return Result(image, nothing, begun.kernel, jnp.zeros(0, y.dtype), begun.ok, jnp.zeros((), int), candidates)
-
-    return jax.vmap(one)(images, begun) if batched else one(images, begun)
-
-
-def _compared(y: jax.Array, images: jax.Array, kernels: jax.Array, usable: jax.Array) -> Candidates:
-    """Candidates [N, ...] with their criterion, infinite where they are not `usable` [N]."""
-    gray = classical.luma(y)
-    # One after another, for memory.
-    scores = jax.lax.map(lambda pair: classical.criterion(gray, classical.luma(pair[0]), pair[1]), (images, kernels))
-    return Candidates(images, kernels, jnp.where(usable & jnp.isfinite(scores), scores, jnp.inf))
 
 
 @functools.partial(jax.jit, static_argnames=("kernel_size", "config", "batched"))
@@ -290,34 +224,12 @@ _advance = jax.jit(_steps, static_argnames=("config", "batched"), donate_argname
 _traced_steps = jax.jit(_steps, static_argnames=("config", "batched"))
 
 
+@functools.partial(jax.jit, static_argnames="batched")
+def _started(images: jax.Array, begun: Start, batched: bool) -> Result:
+    return (jax.vmap(answers.of_start) if batched else answers.of_start)(images, begun)
+
+
 @functools.partial(jax.jit, static_argnames=("config", "batched"))
 def _finish(problem: Problem, state: State, begun: Start | None, config: Config, batched: bool) -> Result:
-    def one(problem: Problem, state: State, begun: Start | None) -> Result:
-        # The newest parameters count only if what they make is finite; a loop, so that one pass is compiled.
-        versions = jax.tree.map(lambda *leaves: jnp.stack(leaves), state.good, state.params)
-
-        def keep_finite(i: jax.Array, kept: tuple[Posterior, jax.Array]) -> tuple[Posterior, jax.Array]:
-            posterior = steps.estimate(problem, jax.tree.map(lambda leaf: leaf[i], versions), config)
-            finite = jnp.isfinite(posterior.mean).all() & jnp.isfinite(posterior.kernel).all()
-            return jax.tree.map(lambda new, old: jnp.where(finite, new, old), (posterior, finite), (kept[0], False))
-
-        shapes = jax.eval_shape(lambda: steps.estimate(problem, state.params, config))
-        nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        posterior, newest_finite = jax.lax.fori_loop(0, 2, keep_finite, (nothing, jnp.zeros((), bool)))
-        frame = functools.partial(observed_frame, size=(problem.y.shape[0], problem.y.shape[1]))
-        ok = state.ok & newest_finite
-        images, kernels, usable = frame(posterior.mean)[None], posterior.kernel[None], jnp.ones(1, bool)
-        if begun is not None:
-            finished = classical.finish(problem.y, posterior.kernel)
-            images = jnp.stack([begun.image, images[0], finished])
-            kernels = jnp.stack([begun.kernel, kernels[0], kernels[0]])
-            usable = jnp.stack([begun.ok, jnp.ones((), bool), jnp.ones((), bool)])
-        candidates = _compared(problem.y, images, kernels, usable)
-        # The classical estimate is itself the best of several by this criterion, which flatters it.
-        choice = candidates.criterion.at[0].add(_HANDICAP if begun is not None else 0).argmin()
-        std = frame(posterior.std)
-        if begun is not None and not config.variational_steps:
-            std = jnp.sqrt(((images - images[choice]) ** 2).mean(0))
-        return Result(images[choice], std, kernels[choice], state.loss, ok, choice, candidates)
-
-    return jax.vmap(one)(problem, state, begun) if batched else one(problem, state, begun)
+    answer = functools.partial(answers.of_run, config=config)
+    return (jax.vmap(answer) if batched else answer)(problem, state, begun)

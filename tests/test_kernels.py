@@ -1,0 +1,51 @@
+"""What estimated kernels are cleaned of, where they are moved, and which are of use."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.ndimage
+from mosaics import stroke
+
+from vdip_jax import kernels
+
+
+def test_components_are_those_of_scipy():
+    support = np.random.default_rng(3).random((17, 21)) > 0.7
+    labels, count = scipy.ndimage.label(support, np.ones((3, 3)))
+    got = np.asarray(kernels.components(jnp.asarray(support)))
+    assert ((got > 0) == support).all()
+    assert len({*zip(labels[support], got[support], strict=True)}) == count == len(np.unique(got[support]))
+
+
+def test_a_winding_component_is_one():
+    support = np.ones((9, 9), bool)
+    support[1:8:2] = False
+    support[1:8:4, -1] = support[3:8:4, 0] = True
+    assert len(np.unique(kernels.components(jnp.asarray(support)))) == 2
+
+
+def test_small_entries_and_isolated_specks_are_dropped():
+    kernel = stroke()
+    dirty = kernel.copy()
+    dirty[0, 0] = 0.004 * kernel.sum()
+    dirty[8, 4] = 0.015 * kernel.sum()
+    dirty[4, 0] = -0.1
+    np.testing.assert_allclose(kernels.cleaned(jnp.asarray(dirty)), kernel, atol=1e-6)
+    assert not kernels.cleaned(jnp.full((5, 5), -1.0)).any()
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (2, -1), (-2, 2)])
+def test_centre_of_mass_is_moved_to_the_middle(shift):
+    kernel = np.zeros((9, 9), np.float32)
+    kernel[3:6, 4] = 1 / 3
+    moved = kernels.centred(jnp.asarray(np.roll(kernel, shift, (0, 1))))
+    np.testing.assert_allclose(moved, kernel, atol=1e-6)
+
+
+def test_a_kernel_is_of_use_if_finite_of_some_mass_and_wider_than_a_point():
+    given = np.stack([stroke()] * 4)
+    given[1] = 0
+    given[2, 0, 0] = np.nan
+    given[3] = 0.05 * stroke()
+    given[3, 4, 4] += 0.95
+    assert kernels.useful(jnp.asarray(given)).tolist() == [True, False, False, False]

@@ -1,0 +1,88 @@
+"""What one image's run gives: the answer, chosen without a truth among candidates."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from vdip_jax import classical, steps
+from vdip_jax.candidates import Candidates, compare
+from vdip_jax.classical import Start
+from vdip_jax.config import Config
+from vdip_jax.objective import Posterior
+from vdip_jax.operators import observed_frame
+from vdip_jax.steps import Problem, State
+
+# The classical estimate is the answer only if its criterion is lower than another's by more than this: it is itself the
+# best of several by this criterion, which flatters it.
+_HANDICAP = 0.3
+
+
+class Result(NamedTuple):
+    """What `solve` returns; for a batch every field has a leading axis [B].
+
+    Attributes:
+      image: the sharp image, y's shape, in [0, 1]: the candidate with the lowest criterion, the classical estimate only
+        if by a margin.
+      std: its standard deviation a pixel and channel, y's shape. With a variational phase that of q(x), stale after an
+        SSIM phase, since that loss does not see it, and zero for the point methods; without one the candidates'
+        root mean square distance from the image.
+      kernel: [kh, kw], non-negative, sums to 1, true-convolution convention.
+      loss: [num_steps], the loss before each update; NaN for steps that were not made.
+      ok: False if an update was not finite, image and kernel are then those of the last good state; or if the
+        classical estimate was asked for and is of no use.
+      choice: which of the candidates the answer is.
+      candidates: what the answer is chosen from. One for the classical estimate alone and for a network without one;
+        else the classical estimate, the network's image, and the image that `classical.finish` makes of the network's
+        kernel.
+    """
+
+    image: jax.Array
+    std: jax.Array
+    kernel: jax.Array
+    loss: jax.Array
+    ok: jax.Array
+    choice: jax.Array
+    candidates: Candidates
+
+
+def of_start(y: jax.Array, begun: Start) -> Result:
+    """The result of a run that ends with the classical estimate; the blurred image, unharmed, if that is of no use."""
+    candidates = compare(y, begun.image[None], begun.kernel[None], begun.ok[None])
+    image = jnp.where(begun.ok, begun.image, y)
+    no_loss = jnp.zeros(0, y.dtype)
+    return Result(image, jnp.zeros_like(y), begun.kernel, no_loss, begun.ok, jnp.zeros((), int), candidates)
+
+
+def of_run(problem: Problem, state: State, begun: Start | None, config: Config) -> Result:
+    """The result of ending at `state`, after what was `begun` classically, if anything was."""
+    posterior, newest_finite = _newest_finite(problem, state, config)
+    frame = functools.partial(observed_frame, size=(problem.y.shape[0], problem.y.shape[1]))
+    images, kernels, usable = frame(posterior.mean)[None], posterior.kernel[None], jnp.ones(1, bool)
+    if begun is not None:
+        finished = classical.finish(problem.y, posterior.kernel)
+        images = jnp.stack([begun.image, images[0], finished])
+        kernels = jnp.stack([begun.kernel, kernels[0], kernels[0]])
+        usable = jnp.ones(3, bool).at[0].set(begun.ok)
+    candidates = compare(problem.y, images, kernels, usable)
+    choice = candidates.criterion.at[0].add(_HANDICAP if begun is not None else 0).argmin()
+    std = frame(posterior.std)
+    if begun is not None and not config.variational_steps:
+        std = jnp.sqrt(((images - images[choice]) ** 2).mean(0))
+    return Result(images[choice], std, kernels[choice], state.loss, state.ok & newest_finite, choice, candidates)
+
+
+def _newest_finite(problem: Problem, state: State, config: Config) -> tuple[Posterior, jax.Array]:
+    """What the newest parameters make if that is finite, else the last good ones; and which it was."""
+    # A loop, so that one pass is compiled.
+    versions = jax.tree.map(lambda *leaves: jnp.stack(leaves), state.good, state.params)
+
+    def keep_finite(i: jax.Array, kept: tuple[Posterior, jax.Array]) -> tuple[Posterior, jax.Array]:
+        posterior = steps.estimate(problem, jax.tree.map(lambda leaf: leaf[i], versions), config)
+        finite = jnp.isfinite(posterior.mean).all() & jnp.isfinite(posterior.kernel).all()
+        return jax.tree.map(lambda new, old: jnp.where(finite, new, old), (posterior, finite), (kept[0], False))
+
+    shapes = jax.eval_shape(lambda: steps.estimate(problem, state.params, config))
+    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return jax.lax.fori_loop(0, 2, keep_finite, (nothing, jnp.zeros((), bool)))

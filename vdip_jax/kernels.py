@@ -1,0 +1,54 @@
+"""What an estimated kernel is made fit for: without specks, centred, and of use."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+# A kernel's entries under this share of its largest, then components under this share of its mass, are noise.
+_LEAST_ENTRY, _LEAST_COMPONENT = 0.05, 0.02
+# Above this share of the mass in one entry a kernel blurs nothing.
+_DELTA = 0.9
+
+
+def cleaned(kernel: jax.Array) -> jax.Array:
+    """Without small entries and small isolated components, sum 1; all zero if nothing is left."""
+    kernel = jnp.where(kernel > _LEAST_ENTRY * kernel.max(), kernel, 0).clip(0)
+    labels = components(kernel > 0)
+    mass = jax.ops.segment_sum(kernel.ravel(), labels.ravel(), kernel.size + 1)
+    kernel = jnp.where(mass[labels] >= _LEAST_COMPONENT * kernel.sum(), kernel, 0)
+    total = kernel.sum()
+    return jnp.where(total > 0, kernel / jnp.where(total > 0, total, 1), 0)
+
+
+def components(support: jax.Array) -> jax.Array:
+    """Label the 8-connected components of a mask [kh, kw]: a number above 0 each, 0 outside."""
+    kh, kw = support.shape
+
+    def grow(labels: jax.Array) -> jax.Array:
+        padded = jnp.pad(labels, 1)
+        around = [padded[i : i + kh, j : j + kw] for i in range(3) for j in range(3)]
+        return jnp.where(support, functools.reduce(jnp.maximum, around), 0)
+
+    first = jnp.where(support, jnp.arange(1, kh * kw + 1).reshape(kh, kw), 0)
+    return jax.lax.while_loop(
+        lambda pair: (pair[0] != pair[1]).any(), lambda pair: (pair[1], grow(pair[1])), (first, grow(first))
+    )[1]
+
+
+def centred(kernel: jax.Array) -> jax.Array:
+    """Move the centre of mass to the middle, by whole pixels; what would leave the frame is dropped."""
+    total = jnp.where(kernel.sum() > 0, kernel.sum(), 1)
+    starts = []
+    for axis, length in enumerate(kernel.shape):
+        mean = (kernel.sum(1 - axis) * jnp.arange(length)).sum() / total
+        starts.append(jnp.round(mean).astype(jnp.int32).clip(0, length - 1))
+    padded = jnp.pad(kernel, [(length // 2, length // 2) for length in kernel.shape])
+    moved = jax.lax.dynamic_slice(padded, starts, kernel.shape)
+    return moved / jnp.where(moved.sum() > 0, moved.sum(), 1)
+
+
+def useful(kernels: jax.Array) -> jax.Array:
+    """Whether kernels [..., kh, kw] are finite, sum to one and blur at all."""
+    finite = jnp.isfinite(kernels).all((-2, -1)) & (kernels.sum((-2, -1)) > 0.5)
+    return finite & (kernels.max((-2, -1)) < _DELTA)
