@@ -7,6 +7,7 @@ is left out.
 """
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,12 +28,13 @@ _ONLY = flags.DEFINE_list("only", None, "Glob patterns of the images.")
 _PRESETS = flags.DEFINE_list("presets", ["instant", "quick", "cold"], "What to compare.")
 _CROP = flags.DEFINE_integer("crop", 0, "Side in pixels of the central square to solve, 0 for the whole image.")
 _PROTOCOL = flags.DEFINE_string("protocol", "selfdeblur", f"One of {', '.join(metrics.PROTOCOLS)}.")
+_MAX_SECONDS = flags.DEFINE_float("max_seconds", float("inf"), "A run ends after so many seconds.")
 _OUTPUT = flags.DEFINE_string("output", "out/curve", "Folder for points.json and curve.png.")
 
 # A point is taken at most every so many times the seconds of the one before.
 _SPACING = 1.25
 
-Point = dict[str, float]
+Point = dict[str, Any]
 
 
 def main(_: Sequence[str]) -> None:
@@ -63,13 +65,14 @@ def main(_: Sequence[str]) -> None:
             runs.append({"name": pair.name, "preset": preset, "blurred": score.psnr, "points": points})
             print(f"{pair.name} {preset}: {points[-1]['psnr']:.2f} dB after {points[-1]['seconds']:.1f} s", flush=True)
             about = {"protocol": _PROTOCOL.value, "crop": _CROP.value, "commit": commit(), **describe()}
+            about["command"] = " ".join(["python", "benchmarks/curve.py", *sys.argv[1:]])
             what = f"{dataset.title}, {len(pairs)} images: PSNR against seconds of {', '.join(_PRESETS.value)}"
             write_text(file, json.dumps({"what": what, **about, "runs": runs}, indent=1) + "\n")
     draw(runs, folder / "curve.png")
 
 
 def curve(case: datasets.Case, config: Config, last_step: int | None = None) -> list[Point]:
-    """PSNR of the answer that ending there would give, at several times of one run; up to `last_step`, if given."""
+    """PSNR of the answer, and of what it is chosen from, at several times of one run; up to `last_step`, if given."""
     points: list[Point] = []
     # Time that went into looking, not solving.
     paused = 0.0
@@ -79,14 +82,24 @@ def curve(case: datasets.Case, config: Config, last_step: int | None = None) -> 
         nonlocal paused
         here = time.perf_counter()
         seconds = here - began - paused
-        if not points or progress.step == progress.num_steps or seconds > _SPACING * points[-1]["seconds"]:
+        ends = progress.step in (last_step, progress.num_steps) or seconds > _MAX_SECONDS.value
+        if not points or ends or seconds > _SPACING * points[-1]["seconds"]:
             best = jax.block_until_ready(progress.best())
             # Making the answer is part of having it.
             seconds += time.perf_counter() - here
-            psnr = metrics.score(np.asarray(best.image), case.truth, _PROTOCOL.value).psnr
-            points.append({"seconds": round(seconds, 3), "step": progress.step, "psnr": round(psnr, 3)})
+            scores = [metrics.score(np.asarray(image), case.truth, _PROTOCOL.value) for image in best.candidates.image]
+            candidates = [round(score.psnr, 3) for score in scores]
+            points.append(
+                {
+                    "seconds": round(seconds, 3),
+                    "step": progress.step,
+                    "psnr": candidates[int(best.choice)],
+                    "candidates": candidates,
+                    "criterion": np.asarray(best.candidates.criterion).round(3).tolist(),
+                }
+            )
         paused += time.perf_counter() - here
-        return progress.step == last_step
+        return ends
 
     assert case.kernel is not None
     solve(jnp.asarray(case.y), jax.random.key(0), kernel_size=case.kernel.shape, config=config, callback=look)

@@ -44,8 +44,11 @@ def _benched(platform: str) -> Callable[[list[Run]], bool]:
 
 # What the project wants to know, and how to tell from the ledger that it does.
 WANTED: dict[str, Callable[[list[Run]], bool]] = {
-    "Levin, 4 images, quick preset, CPU": _images(4, dataset="levin2009", preset="quick", platform="cpu"),
-    "Lai, 2 images, quick preset, CPU": _images(2, dataset="lai2016", preset="quick", platform="cpu"),
+    "Levin, all 32, instant": _images(32, dataset="levin2009", preset="instant"),
+    "Levin, all 32, quick": _images(32, dataset="levin2009", preset="quick", method="refined"),
+    "Levin, all 32, best": _images(32, dataset="levin2009", preset="best"),
+    "Lai, the 60 at hand, instant": _images(60, dataset="lai2016", preset="instant"),
+    "Lai, the 60 at hand, quick": _images(60, dataset="lai2016", preset="quick", method="refined"),
     "Levin, all 32, published schedule": _images(32, dataset="levin2009", preset="published", method="vdip-sparse"),
     "Lai, the 60 at hand, published schedule": _images(60, dataset="lai2016", preset="published", method="vdip-sparse"),
     "Lai, all 100, published schedule": _images(100, dataset="lai2016", preset="published", method="vdip-sparse"),
@@ -99,6 +102,9 @@ def readme(runs: list[Run]) -> str:
         "| `bin/bench` | seconds a step of each phase, compile time, peak memory |",
         "| `bin/figure` | the paper's figures: time against size, kernels side by side, failures |",
         "| `python benchmarks/ledger.py add OUTPUT NAME` | keeps an evaluation here |",
+        "| `python benchmarks/curve.py` | how good the answer is if a run ends after so many seconds |",
+        "| `python benchmarks/photographs.py` | a data set of sharp photographs, blurred anew |",
+        "| `python benchmarks/scoring.py` | seconds to score a picture |",
         "",
         "## Measured",
         "",

@@ -251,3 +251,13 @@ def test_jit_and_vmap_agree_with_the_plain_call(trail):
 def test_what_cannot_be_worked_on_is_refused(y_shape, kernel_shape, options, word):
     with pytest.raises(Refusal, match=word):
         deconvolve(np.zeros(y_shape, np.float32), np.ones(kernel_shape, np.float32) / 9, **options)
+
+
+def test_clipped_pixels_bind_on_one_side_only():
+    kernel = motion_kernel((9, 7))
+    canvas = 2.4 * mosaic((108, 106)) - 0.7
+    y, sharp = np.asarray(blur(canvas, kernel)).clip(0, 1), observed_frame(canvas, (100, 100)).clip(0, 1)
+    assert 0.1 < (y == 1).mean() < 0.5 and 0.1 < (y == 0).mean() < 0.5
+    # Just inside the range the same picture is taken at its word.
+    literal = rms(deconvolve(y.clip(1e-6, 1 - 1e-6), kernel) - sharp)
+    assert rms(deconvolve(y, kernel) - sharp) < 0.6 * literal

@@ -58,7 +58,8 @@ def deconvolve(
 ) -> jax.Array:
     """Minimise fidelity/2 |k * x - y|^2 + sum |D x|^(2/3) over the canvas x, and crop it to the frame of `y`.
 
-    k * x is the true convolution of `operators.blur`, compared where `y` shows it. |D x| is one length a pixel, over
+    k * x is the true convolution of `operators.blur`, compared where `y` shows it; where `y` is 0 or 1 it was clipped,
+    and a blur beyond costs nothing. |D x| is one length a pixel, over
     both directions and all channels: edges that coincide cost less. The defaults are the best of a sweep over Levin's
     32 images, with noise and kernels as measured. Compiled once a shape and number of steps.
 
@@ -145,7 +146,9 @@ def _step(splits: _Splits, problem: _Problem) -> _Splits:
     """One round of the alternation: blurred image and gradients, their multipliers, then the image."""
     observed, seen, transfer, penalty, curvature = problem
     relaxed = _OVER_RELAXATION * splits.blurred + (1 - _OVER_RELAXATION) * splits.blur_split + splits.blur_dual
-    blur_split = (seen * observed + penalty * relaxed) / (seen + penalty)
+    # Of a clipped pixel it is only known that the blur goes at least as far.
+    beyond = ((observed >= 1) & (relaxed > 1)) | ((observed <= 0) & (relaxed < 0))
+    blur_split = jnp.where(beyond, relaxed, (seen * observed + penalty * relaxed) / (seen + penalty))
     blur_dual = relaxed - blur_split
 
     target = periodic.gradients(splits.image) + splits.gradient_dual
