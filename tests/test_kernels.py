@@ -35,11 +35,19 @@ def test_small_entries_and_isolated_specks_are_dropped():
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (2, -1), (-2, 2)])
-def test_centre_of_mass_is_moved_to_the_middle(shift):
+def test_the_middle_of_the_support_is_moved_to_the_middle(shift):
     kernel = np.zeros((9, 9), np.float32)
-    kernel[3:6, 4] = 1 / 3
+    kernel[2:7, 3:6] = np.arange(1, 16).reshape(5, 3) / 120
     moved = kernels.centred(jnp.asarray(np.roll(kernel, shift, (0, 1))))
-    np.testing.assert_allclose(moved, kernel, atol=1e-6)
+    np.testing.assert_array_equal(moved, kernel)
+
+
+def test_a_kernel_as_wide_as_its_frame_loses_nothing_where_its_mass_is_uneven():
+    kernel = np.zeros((7, 9), np.float32)
+    kernel[3, :8] = [0.65, *[0.05] * 7]
+    for given in (kernel, kernel[::-1, ::-1], kernel[:, ::-1]):
+        assert sorted(np.asarray(kernels.centred(jnp.asarray(given))).ravel()) == sorted(kernel.ravel())
+    assert not kernels.centred(jnp.zeros((7, 9))).any()
 
 
 def test_a_kernel_is_of_use_if_finite_of_some_mass_and_wider_than_a_point():

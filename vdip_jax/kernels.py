@@ -37,15 +37,14 @@ def components(support: jax.Array) -> jax.Array:
 
 
 def centred(kernel: jax.Array) -> jax.Array:
-    """Move the centre of mass to the middle, by whole pixels; what would leave the frame is dropped."""
-    total = jnp.where(kernel.sum() > 0, kernel.sum(), 1)
+    """Move the middle of what is not zero to the middle of the frame, by whole pixels: there all of it has room."""
     starts = []
     for axis, length in enumerate(kernel.shape):
-        mean = (kernel.sum(1 - axis) * jnp.arange(length)).sum() / total
-        starts.append(jnp.round(mean).astype(jnp.int32).clip(0, length - 1))
+        present = kernel.any(1 - axis)
+        first, last = present.argmax(), length - 1 - present[::-1].argmax()
+        starts.append((first + last) // 2)
     padded = jnp.pad(kernel, [(length // 2, length // 2) for length in kernel.shape])
-    moved = jax.lax.dynamic_slice(padded, starts, kernel.shape)
-    return moved / jnp.where(moved.sum() > 0, moved.sum(), 1)
+    return jax.lax.dynamic_slice(padded, starts, kernel.shape)
 
 
 def useful(kernels: jax.Array) -> jax.Array:
