@@ -232,7 +232,10 @@ def test_time_budget_ends_a_run_with_the_best_so_far(tmp_path):
 def test_ctrl_c_leaves_the_preview(tmp_path):
     blurred(tmp_path / "a.png")
     arguments = command("cli", "a.png", *WARM, "--ssim_steps=200000")
+    # A program started in the background inherits that Ctrl-C is ignored; one that is handled here is not, there.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.PIPE, **how(tmp_path))
+    signal.signal(signal.SIGINT, before)
     # The record is the last of the files.
     waited = time.monotonic()
     while not (tmp_path / "out" / "a.json").exists():
