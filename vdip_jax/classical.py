@@ -2,8 +2,8 @@
 
 The latent image of a scale has few gradients (an L0 penalty by half-quadratic splitting: Xu, Zheng and Jia, CVPR 2013;
 Pan, Hu, Su and Yang, CVPR 2014), the kernel fits its gradients by least squares (Cho and Lee, SIGGRAPH Asia 2009).
-One setting suits few images: several are tried side by side, and what they give is compared without a truth
-(docs/refinement.md). `nonblind` makes the picture.
+One setting suits few images: several are tried side by side, what they give is compared without a truth, and at every
+scale the worse half goes on from the kernels of the better one (docs/refinement.md). `nonblind` makes the picture.
 """
 
 import functools
@@ -23,10 +23,10 @@ _LEAST_KERNEL = 5
 _ROUNDS = 5
 _SPARSITY_FLOOR = 1e-4
 # The splitting's weight doubles from twice the sparsity.
-_SPLITTING_ROUNDS = 24
+_SPLITTING_ROUNDS = 16
 _KERNEL_RIDGE = 2.0
 _CG_STEPS = 30
-_TRIAL_STEPS, _FINAL_STEPS = 40, 60
+_TRIAL_STEPS, _FINAL_STEPS = 30, 60
 # Variance of what a kernel that is only an estimate leaves unexplained, in the finish beside the noise.
 _MODEL_VARIANCE = 1e-4
 
@@ -39,8 +39,17 @@ class Trial(NamedTuple):
     keep: jax.Array
 
 
-# The best four of eight on Lai's and Levin's images, tried together.
-_TRIALS = ((4e-3, 1.1, 0.0), (8e-3, 1.1, 0.05), (1.6e-2, 1.1, 0.0), (4e-2, 1.2, 0.0))
+# sparsity, decay, keep
+_TRIALS = (
+    (2e-3, 1.1, 0.0),
+    (4e-3, 1.1, 0.0),
+    (8e-3, 1.1, 0.0),
+    (8e-3, 1.1, 0.05),
+    (8e-3, 1.2, 0.1),
+    (1.6e-2, 1.1, 0.0),
+    (3.2e-2, 1.1, 0.0),
+    (4e-2, 1.2, 0.0),
+)
 
 
 class Start(NamedTuple):
@@ -62,17 +71,10 @@ def deblur(y: jax.Array, kernel_size: tuple[int, int]) -> Start:
       A `Start`; not `ok` where every trial collapsed into a kernel that blurs nothing, or nothing finite came out.
     """
     gray = luma(y)
-
-    def tried(estimates: jax.Array) -> Candidates:
-        # One after another: side by side they would take four times the memory, and no less time.
-        images = jax.lax.map(lambda kernel: finish(gray[..., None], kernel, _TRIAL_STEPS), estimates)
-        return compare(gray[..., None], images, estimates, kernels.useful(estimates))
-
-    trials = Trial(*(jnp.asarray(column, y.dtype) for column in zip(*_TRIALS, strict=True)))
-    found = tried(jax.vmap(lambda trial: _coarse_to_fine(gray, kernel_size, trial))(trials))
+    found = _coarse_to_fine(gray, kernel_size)
     best = found.criterion.argmin()
     # A better image shows more of the kernel: once more against it, if that is any better.
-    polished = tried(_fit_to(found.image[best][..., 0], gray, found.kernel[best])[None])
+    polished = _judged(gray, _fit_to(found.image[best][..., 0], gray, found.kernel[best])[None])
     kernel = jnp.where(polished.criterion[0] < found.criterion[best], polished.kernel[0], found.kernel[best])
     return Start(finish(y, kernel), kernel, jnp.isfinite(found.criterion[best]))
 
@@ -118,44 +120,61 @@ def _suffices(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> bool
     return all(n >= 2 * k + 4 for n, k in zip(image_size, kernel_size, strict=True))
 
 
-def _coarse_to_fine(gray: jax.Array, kernel_size: tuple[int, int], trial: Trial) -> jax.Array:
+def _coarse_to_fine(gray: jax.Array, kernel_size: tuple[int, int]) -> Candidates:
+    """What the trials come to at the finest scale, where only the better half of them goes."""
     sizes = scales((gray.shape[0], gray.shape[1]), kernel_size)
+    trials = Trial(*(jnp.asarray(column, gray.dtype) for column in zip(*_TRIALS, strict=True)))
     kh, kw = sizes[0][1]
     # Two pixels, for one alone would already explain everything.
-    kernel = jnp.zeros((kh, kw), gray.dtype).at[kh // 2, kw // 2 : kw // 2 + 2].set(0.5)
-    kernel /= kernel.sum()
-    sparsity = trial.sparsity
-    for image_size, size in sizes:
-        kernel, sparsity = _scale(gray, kernel, sparsity, trial, image_size, size)
-    return kernel
+    estimates = jnp.zeros((len(_TRIALS), kh, kw), gray.dtype).at[:, kh // 2, kw // 2 : kw // 2 + 2].set(0.5)
+    estimates /= estimates.sum((1, 2), keepdims=True)
+    for finer, (image_size, size) in zip(reversed(range(len(sizes))), sizes, strict=True):
+        estimates = _resized(estimates, size)
+        # The coarse scales cost little, and a kernel that went wrong there stays wrong.
+        for _ in range(2 if finer >= 2 else 1):
+            found = _scale(gray, estimates, trials, image_size)
+            better, worse = jnp.split(found.criterion.argsort(), 2)
+            estimates = found.kernel.at[worse].set(found.kernel[better])
+        trials = trials._replace(sparsity=jnp.maximum(trials.sparsity / trials.decay**_ROUNDS, _SPARSITY_FLOOR))
+        if finer == 1:
+            estimates, trials = estimates[better], Trial(*(column[better] for column in trials))
+    return found
 
 
-@functools.partial(jax.jit, static_argnames=("image_size", "kernel_size"))
-def _scale(
-    gray: jax.Array,
-    kernel: jax.Array,
-    sparsity: jax.Array,
-    trial: Trial,
-    image_size: tuple[int, int],
-    kernel_size: tuple[int, int],
-) -> tuple[jax.Array, jax.Array]:
-    """Rounds of image and kernel at one scale; `kernel` and `sparsity` come from the coarser one."""
+@functools.partial(jax.jit, static_argnames="size")
+def _resized(estimates: jax.Array, size: tuple[int, int]) -> jax.Array:
+    if size == estimates.shape[1:]:
+        return estimates
+    estimates = jax.image.resize(estimates, (len(estimates), *size), "linear").clip(0)
+    return estimates / estimates.sum((1, 2), keepdims=True)
+
+
+@functools.partial(jax.jit, static_argnames="image_size")
+def _scale(gray: jax.Array, estimates: jax.Array, trials: Trial, image_size: tuple[int, int]) -> Candidates:
+    """Rounds of image and kernel at one scale, each trial from its estimate [kh, kw]; what they come to."""
     if image_size != gray.shape:
         gray = jax.image.resize(gray, image_size, "linear")
-    if kernel_size != kernel.shape:
-        kernel = jax.image.resize(kernel, kernel_size, "linear").clip(0)
-        kernel /= kernel.sum()
+    kernel_size = (estimates.shape[1], estimates.shape[2])
     canvas = periodic.fast_canvas(image_size, kernel_size)
     observed = periodic.spread(gray[None], canvas)[0]
 
-    def round_of(_: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        kernel, sparsity = state
-        latent = _few_gradients(observed, kernel, sparsity)
-        fitted = kernels.centred(kernels.cleaned(_fit(latent, observed, image_size, kernel_size, trial.keep)))
-        kernel = jnp.where(jnp.isfinite(fitted).all() & (fitted.sum() > 0), fitted, kernel)
-        return kernel, jnp.maximum(sparsity / trial.decay, _SPARSITY_FLOOR)
+    def rounds(kernel: jax.Array, trial: Trial) -> jax.Array:
+        def one(i: jax.Array, kernel: jax.Array) -> jax.Array:
+            latent = _few_gradients(observed, kernel, jnp.maximum(trial.sparsity / trial.decay**i, _SPARSITY_FLOOR))
+            fitted = kernels.centred(kernels.cleaned(_fit(latent, observed, image_size, kernel_size, trial.keep)))
+            return jnp.where(jnp.isfinite(fitted).all() & (fitted.sum() > 0), fitted, kernel)
 
-    return jax.lax.fori_loop(0, _ROUNDS, round_of, (kernel, sparsity))
+        return jax.lax.fori_loop(0, _ROUNDS, one, kernel)
+
+    return _judged(gray, jax.vmap(rounds)(estimates, trials))
+
+
+@jax.jit
+def _judged(gray: jax.Array, estimates: jax.Array) -> Candidates:
+    """What kernels [N, kh, kw] make of an image [H, W], compared."""
+    # One after another: side by side they would take as many times the memory, and no less time.
+    images = jax.lax.map(lambda kernel: finish(gray[..., None], kernel, _TRIAL_STEPS), estimates)
+    return compare(gray[..., None], images, estimates, kernels.useful(estimates))
 
 
 def _few_gradients(observed: jax.Array, kernel: jax.Array, sparsity: jax.Array) -> jax.Array:
