@@ -10,6 +10,7 @@ import scipy.ndimage
 from mosaics import KERNEL_SIZE, SIZE, mosaic, photo, stroke
 
 from vdip_jax import classical, datasets, metrics
+from vdip_jax.candidates import Candidates
 from vdip_jax.checks import Refusal
 
 
@@ -59,6 +60,26 @@ def test_collapsed_kernels_are_of_no_use_and_one_that_is_not_wins(monkeypatch, c
         start = classical.deblur(jnp.asarray(y), KERNEL_SIZE)
         assert bool(start.ok) is ok
     assert metrics.kernel_error(np.asarray(start.kernel), stroke()).ncc > 0.9
+
+
+def test_the_worse_half_goes_on_from_the_kernels_of_the_better_one_and_only_that_goes_to_the_finest(monkeypatch):
+    calls = []
+
+    def scale(gray, estimates, trials, image_size):
+        calls.append((image_size, np.asarray(estimates), np.asarray(trials.keep)))
+        # Of eight the last four are the better ones; a trial's kernel is told by its number.
+        number = jnp.arange(len(estimates), dtype=jnp.float32)
+        kernel = jnp.broadcast_to(1.0 + number[:, None, None], estimates.shape)
+        return Candidates(jnp.zeros((len(estimates), *SIZE, 1)), kernel, -number)
+
+    monkeypatch.setattr(classical, "_scale", scale)
+    sizes = [size for size, _ in classical.scales(SIZE, (15, 15))]
+    assert len(sizes) == 4
+    found = classical._coarse_to_fine(jnp.zeros(SIZE), (15, 15))
+    assert [size for size, *_ in calls] == [size for size in sizes[:-2] for _ in range(2)] + sizes[-2:]
+    np.testing.assert_array_equal(calls[1][1][:, 0, 0], [5, 6, 7, 8, 5, 6, 7, 8])
+    np.testing.assert_array_equal(calls[-1][2], np.asarray(calls[0][2])[[7, 6, 5, 4]])
+    assert len(found.kernel) == 4
 
 
 @pytest.mark.parametrize(("name", "gain"), [("im1_kernel5", 7), ("im4_kernel7", 4.5)])
