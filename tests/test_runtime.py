@@ -1,11 +1,14 @@
 """Compile cache, device record, progress."""
 
 import json
+import signal
+import sys
 
 import jax
 import numpy as np
+import pytest
 
-from vdip_jax.runtime import Reporter, describe, use_compile_cache
+from vdip_jax.runtime import Reporter, describe, heed_interrupts, raise_lost_interrupt, use_compile_cache
 from vdip_jax.solver import Progress
 
 
@@ -53,3 +56,20 @@ def test_a_classical_start_has_no_loss_to_tell_of(capsys):
     with Reporter("photo") as report:
         report(Progress("start", 0, 40, np.float32(np.nan), np.True_, None))
     assert capsys.readouterr().err.splitlines()[1:] == ["photo: classical start made; compiling"]
+
+
+def test_a_ctrl_c_that_python_dropped_is_raised_later_and_once(monkeypatch):
+    class Finalised:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        heed_interrupts()
+        Finalised()
+        with pytest.raises(KeyboardInterrupt):
+            raise_lost_interrupt()
+        raise_lost_interrupt()
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -9,7 +9,7 @@ import pytest
 import scipy.ndimage
 import scipy.signal
 
-from vdip_jax import Config, Progress, Refusal, Result, classical, solve, steps
+from vdip_jax import Config, Progress, Refusal, Result, answers, classical, solve, steps
 from vdip_jax.candidates import criterion
 
 CONFIG = Config(
@@ -309,7 +309,7 @@ def test_refined_answer_is_one_of_three_candidates_with_the_lowest_criterion(ref
     np.testing.assert_array_equal(refined.image, candidates.image[refined.choice])
     np.testing.assert_array_equal(refined.kernel, candidates.kernel[refined.choice])
     # The classical estimate has to be better by a margin.
-    assert refined.choice == (candidates.criterion + [0.3, 0, 0]).argmin()
+    assert refined.choice == (candidates.criterion + [answers._HANDICAP, 0, 0]).argmin()
     for image, kernel, value in zip(*candidates, strict=True):
         np.testing.assert_allclose(criterion(GRAY, image, kernel), value, rtol=1e-4)
     finished = classical.finish(GRAY[..., None], candidates.kernel[2])

@@ -12,7 +12,7 @@ import numpy as np
 from vdip_jax.answers import Result
 from vdip_jax.candidates import Candidates
 from vdip_jax.config import Config
-from vdip_jax.runtime import Reporter
+from vdip_jax.runtime import Reporter, raise_lost_interrupt
 from vdip_jax.solver import Progress, solve
 
 Task = TypeVar("Task")
@@ -89,6 +89,7 @@ def solve_batch(
         with Reporter(title) as report:
 
             def tell(progress: Progress) -> bool:
+                raise_lost_interrupt()
                 report(progress)
                 return keep is not None and keep(progress, lambda: on_host(progress.best(), count))
 

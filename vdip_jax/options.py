@@ -9,6 +9,7 @@ from absl import app, flags, logging
 
 from vdip_jax.checks import Refusal
 from vdip_jax.config import METHODS, PRESETS, STARTS, Config
+from vdip_jax.runtime import heed_interrupts
 
 PRESET = flags.DEFINE_string(
     "preset", None, f"Settings to begin with: {', '.join(PRESETS)}; by default quick on a CPU, best on anything faster."
@@ -75,4 +76,5 @@ def run_program(main: Any, program: str, module: Any, argv: list[str] | None = N
                 message += f" Did you mean: {near[0]} ?" if near else ""
             sys.exit(f"{program}: {message.rstrip(' .')}; see bin/{program} --help.")
 
+    heed_interrupts()
     app.run(main, argv, flags_parser=parse)

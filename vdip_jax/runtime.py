@@ -3,8 +3,10 @@
 import importlib.metadata
 import os
 import platform
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -121,3 +123,28 @@ class Reporter:
 
     def _line(self, text: str) -> None:
         print(f"{self._title}: {text}", file=sys.stderr, flush=True)
+
+
+_interrupted = threading.Event()
+
+
+def heed_interrupts() -> None:
+    """From now on a Ctrl-C that got lost is raised by `raise_lost_interrupt`.
+
+    Python drops an exception raised in a destructor or in a callback of the garbage collector, of which JAX has one.
+    """
+
+    def interrupt(*_: object) -> None:
+        _interrupted.set()
+        raise KeyboardInterrupt
+
+    # A program in the background, which ignores it, goes on ignoring it.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+
+
+def raise_lost_interrupt() -> None:
+    """Raise the KeyboardInterrupt of a Ctrl-C that has been pressed, if there was one."""
+    if _interrupted.is_set():
+        _interrupted.clear()
+        raise KeyboardInterrupt
