@@ -81,9 +81,9 @@ def deblur(y: jax.Array, kernel_size: tuple[int, int]) -> Start:
     return Start(finish(y, kernel), kernel, jnp.isfinite(found.criterion[best]))
 
 
-def finish(y: jax.Array, kernel: jax.Array, num_steps: int = _FINAL_STEPS) -> jax.Array:
+def finish(y: jax.Array, kernel: jax.Array) -> jax.Array:
     """The image [H, W, C] that `kernel` blurred into `y`, trusted as far as noise and an inexact kernel allow."""
-    return nonblind.deconvolve(y, kernel, fidelity=trust(y), num_steps=num_steps)
+    return nonblind.deconvolve(y, kernel, fidelity=trust(y), num_steps=_FINAL_STEPS)
 
 
 def noise_level(gray: jax.Array) -> jax.Array:
@@ -138,7 +138,7 @@ def _coarse_to_fine(gray: jax.Array, kernel_size: tuple[int, int]) -> Candidates
             found = _scale(gray, estimates, trials, image_size)
             better, worse = jnp.split(found.criterion.argsort(), 2)
             estimates = found.kernel.at[worse].set(found.kernel[better])
-        trials = trials._replace(sparsity=jnp.maximum(trials.sparsity / trials.decay**_ROUNDS, _SPARSITY_FLOOR))
+        trials = trials._replace(sparsity=trials.sparsity / trials.decay**_ROUNDS)
         if finer == 1:
             estimates, trials = estimates[better], Trial(*(column[better] for column in trials))
     return found
@@ -175,9 +175,10 @@ def _scale(gray: jax.Array, estimates: jax.Array, trials: Trial, image_size: tup
 @jax.jit
 def _judged(gray: jax.Array, estimates: jax.Array) -> Candidates:
     """What kernels [N, kh, kw] make of an image [H, W], compared."""
+    y = gray[..., None]
+    restore = functools.partial(nonblind.deconvolve, y, fidelity=trust(y), num_steps=_TRIAL_STEPS)
     # One after another: side by side they would take as many times the memory, and no less time.
-    images = jax.lax.map(lambda kernel: finish(gray[..., None], kernel, _TRIAL_STEPS), estimates)
-    return compare(gray[..., None], images, estimates, kernels.useful(estimates))
+    return compare(y, jax.lax.map(restore, estimates), estimates, kernels.useful(estimates))
 
 
 def _few_gradients(observed: jax.Array, kernel: jax.Array, sparsity: jax.Array) -> jax.Array:
