@@ -260,12 +260,12 @@ def test_a_small_photograph_gets_a_kernel_that_it_can_show(tmp_path):
 
 @pytest.mark.parametrize(("preset", "words"), [("instant", "is of no use."), ("quick", "set out from a uniform")])
 def test_an_estimate_of_no_use_is_told(preset, words, capsys):
-    count = {"instant": 1, "quick": 3}[preset]
+    count = {"instant": 1, "quick": 4}[preset]
     y, kernel = np.zeros((8, 9), np.float32), np.zeros((3, 3), np.float32)
-    criterion = np.array([np.inf, 1, 2])[:count]
+    criterion = np.array([np.inf, 1, 2, np.inf])[:count]
     candidates = Candidates(np.stack([y] * count), np.stack([kernel] * count), criterion)
     choice = np.array(0 if count == 1 else 1)
-    result = Estimate(y, y, kernel, np.zeros(count - 1), np.array(count == 3), choice, candidates)
+    result = Estimate(y, y, kernel, np.zeros(count - 1), np.array(count == 4), choice, candidates)
     config = Config.preset(preset)
     answer = cli._answer(result, config)
     assert answer == {"instant": "the blurred image: the classical estimate was of no use"}.get(

@@ -24,6 +24,7 @@ def test_published_schedule_is_exactly_that_of_the_paper_and_its_release():
         ssim_steps=3000,
         lr_image=0.01,
         lr_kernel=1e-4,
+        hold_kernel=0,
         lr_milestones=(2000, 3000, 4000),
         lr_decay=0.5,
         num_samples=1,

@@ -272,7 +272,7 @@ def test_refined_results_are_listed_apart_with_all_candidates(tmp_path):
     (path,) = (tmp_path / "out" / "records").iterdir()
     record = json.loads(path.read_text())
     assert record["method"] == "refined"
-    assert [set(found) for found in record["candidates"]] == [{"criterion", "psnr", "ncc"}] * 3
+    assert [set(found) for found in record["candidates"]] == [{"criterion", "psnr", "ncc"}] * 4
     chosen = record["candidates"][record["choice"]]["psnr"]["rgb"]
     # The picture itself is scored in 8 bits.
     assert abs(chosen - record["restored"]["rgb"]["psnr"]) < 0.1

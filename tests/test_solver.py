@@ -303,17 +303,21 @@ def refined():
     return run(config=WARM)
 
 
-def test_refined_answer_is_one_of_three_candidates_with_the_lowest_criterion(refined):
+def test_refined_answer_is_one_of_four_candidates_with_the_lowest_criterion(refined):
     candidates = refined.candidates
-    assert candidates.image.shape == (3, *SIZE) and candidates.kernel.shape == (3, *KERNEL_SIZE)
+    assert candidates.image.shape == (4, *SIZE) and candidates.kernel.shape == (4, *KERNEL_SIZE)
     np.testing.assert_array_equal(refined.image, candidates.image[refined.choice])
     np.testing.assert_array_equal(refined.kernel, candidates.kernel[refined.choice])
     # The classical estimate has to be better by a margin.
-    assert refined.choice == (candidates.criterion + [answers._HANDICAP, 0, 0]).argmin()
+    assert refined.choice == (candidates.criterion + [answers._HANDICAP, 0, 0, 0]).argmin()
     for image, kernel, value in zip(*candidates, strict=True):
         np.testing.assert_allclose(criterion(GRAY, image, kernel), value, rtol=1e-4)
-    finished = classical.finish(GRAY[..., None], candidates.kernel[2])
-    np.testing.assert_allclose(candidates.image[2], finished[..., 0], atol=1e-3)
+    start, network, _, mean = candidates.kernel
+    np.testing.assert_array_equal(network, candidates.kernel[2])
+    np.testing.assert_allclose(mean, (start + network) / 2, rtol=1e-5, atol=1e-9)
+    for image, kernel in zip(candidates.image[2:], candidates.kernel[2:], strict=True):
+        finished = classical.finish(GRAY[..., None], kernel)
+        np.testing.assert_allclose(image, finished[..., 0], atol=1e-3)
 
 
 def test_without_a_variational_phase_std_is_the_spread_of_the_candidates(refined):
@@ -344,7 +348,10 @@ def test_a_start_of_no_use_is_left_out_and_alone_gives_the_blurred_image_back(mo
     delta = jnp.zeros((1, *KERNEL_SIZE)).at[0, 2, 1].set(1.0)
     monkeypatch.setattr(classical, "_coarse_to_fine", lambda gray, _: classical._judged(gray, delta))
     result = run(config=WARM)
-    assert result.candidates.criterion[0] == np.inf and result.choice > 0 and result.ok
+    assert np.isinf(result.candidates.criterion).tolist() == [True, False, False, True] and result.ok
+    assert result.choice in (1, 2)
+    distance = result.candidates.image[1:3] - result.image
+    np.testing.assert_allclose(result.std, np.sqrt((distance**2).mean(0)), atol=1e-6)
     # The kernel's network then sets out from the uniform kernel.
     assert result.kernel.max() < 0.3
     alone = run(config=dataclasses.replace(WARM, prefit_steps=0, ssim_steps=0))
@@ -360,7 +367,7 @@ def test_best_so_far_is_what_ending_there_gives_and_true_ends_it():
         return progress.step == 2
 
     ended = run(config=WARM, callback=stop_at_two, chunk_steps=1)
-    assert [best.candidates.criterion.shape for best in bests] == [(1,), (3,), (3,)]
+    assert [best.candidates.criterion.shape for best in bests] == [(1,), (4,), (4,)]
     assert bests[-1].image.shape == SIZE
     assert_identical(bests[-1], ended)
     assert np.isfinite(ended.loss).tolist() == [True, True, False, False]
@@ -369,7 +376,7 @@ def test_best_so_far_is_what_ending_there_gives_and_true_ends_it():
 
 def test_refined_batch_gives_each_image_its_own_answer(refined):
     result = run(PHOTOS, config=WARM)
-    assert result.candidates.image.shape == (3, 3, *SIZE, 1)
+    assert result.candidates.image.shape == (3, 4, *SIZE, 1)
     assert result.choice.shape == (3,)
     alone = run(PHOTOS[1, ..., 0], jax.random.fold_in(KEY, 1), config=WARM)
     np.testing.assert_allclose(result.candidates.image[1, :2, ..., 0], alone.candidates.image[:2], atol=0.02)
@@ -377,8 +384,9 @@ def test_refined_batch_gives_each_image_its_own_answer(refined):
 
 def test_with_a_known_kernel_the_start_is_its_finish():
     result = run(kernel=KNOWN, config=WARM)
-    np.testing.assert_allclose(result.candidates.kernel, np.stack([KNOWN] * 3), rtol=1e-6)
-    np.testing.assert_allclose(result.candidates.image[0], result.candidates.image[2], atol=1e-4)
+    np.testing.assert_allclose(result.candidates.kernel, np.stack([KNOWN] * 4), rtol=1e-6)
+    for finished in result.candidates.image[2:]:
+        np.testing.assert_allclose(result.candidates.image[0], finished, atol=1e-4)
 
 
 def test_refining_inside_jit_gives_the_same_start(refined):

@@ -199,6 +199,18 @@ def test_learning_rates_are_halved_at_milestones_counted_from_the_end_of_prefit(
     np.testing.assert_allclose(rates["kernel"], 1e-4 * factors, rtol=1e-4)
 
 
+def test_a_held_kernel_stands_still_while_the_image_learns():
+    config = Config(prefit_steps=1, hold_kernel=3)
+    adam = steps.optimizer(config)
+    params = {"image": jnp.zeros(2), "kernel": jnp.zeros(3)}
+    state = adam.init(params)
+    moved = []
+    for _ in range(5):
+        updates, state = adam.update(jax.tree.map(jnp.ones_like, params), state, params)
+        moved.append({name: bool(update.any()) for name, update in updates.items()})
+    assert moved == [{"image": True, "kernel": False}] * 3 + [{"image": True, "kernel": True}] * 2
+
+
 @pytest.mark.parametrize(
     ("step", "phase"), [(0, "prefit"), (2, "prefit"), (3, "variational"), (8, "variational"), (9, "ssim"), (12, "ssim")]
 )

@@ -249,7 +249,12 @@ def _answer(result: Estimate, config: Config) -> str:
         return "the network's image"
     if not np.isfinite(result.candidates.criterion[0]) and len(result.candidates.criterion) == 1:
         return "the blurred image: the classical estimate was of no use"
-    return ("the classical estimate", "the network's image", "the finish with the network's kernel")[result.choice]
+    return (
+        "the classical estimate",
+        "the network's image",
+        "the finish with the network's kernel",
+        "the finish with the mean of the classical and the network's kernel",
+    )[result.choice]
 
 
 def _tell(task: Task, result: Estimate, config: Config, record: dict[str, Any]) -> None:

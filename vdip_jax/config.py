@@ -41,11 +41,20 @@ PRESETS: dict[str, dict[str, Any]] = {
         start="classical",
         prefit_steps=20,
         variational_steps=0,
-        ssim_steps=280,
+        ssim_steps=340,
+        hold_kernel=70,
         lr_kernel=3e-4,
+        lr_milestones=(230, 290),
     ),
     # The classical estimate, refined by the full network.
-    "best": dict(start="classical", prefit_steps=50, variational_steps=0, ssim_steps=2000),
+    "best": dict(
+        start="classical",
+        prefit_steps=50,
+        variational_steps=0,
+        ssim_steps=2000,
+        hold_kernel=150,
+        lr_milestones=(1400, 1700),
+    ),
     # The schedule behind the published numbers (method.md, 4).
     "published": {},
     # A small network and a short schedule without a classical start: what `quick` is measured against.
@@ -66,7 +75,8 @@ class Config:
     """Everything that shapes a run but the data; hashable, validated, the published settings by default.
 
     Steps and learning-rate milestones are counted in updates; `lr_milestones` and `sigma_every` from the end
-    of the prefit phase. `sigma_t` weighs the KL term against the likelihood. The two settings that depend on
+    of the prefit phase. `hold_kernel` updates, from the first, leave the kernel as it is: an estimated one would be lost
+    while the image is rough. `sigma_t` weighs the KL term against the likelihood. The two settings that depend on
     the prior when left at None, `prefit_steps` and `sigma_t`, are filled in from it.
 
     Raises:
@@ -87,6 +97,7 @@ class Config:
     ssim_steps: int = 3000
     lr_image: float = 0.01
     lr_kernel: float = 1e-4
+    hold_kernel: int = 0
     lr_milestones: tuple[int, ...] = (2000, 3000, 4000)
     lr_decay: float = 0.5
     # objective
@@ -118,7 +129,7 @@ class Config:
             "sigma_every",
         ):
             check_number(name, getattr(self, name), low=1, integer=True)
-        for name in ("nonlocal_from", "prefit_steps", "variational_steps", "ssim_steps"):
+        for name in ("nonlocal_from", "prefit_steps", "variational_steps", "ssim_steps", "hold_kernel"):
             check_number(name, getattr(self, name), low=0, integer=True)
         for name in ("lr_image", "lr_kernel", "lr_decay", "sigma_decay"):
             check_number(name, getattr(self, name), low=0, open_low=True)

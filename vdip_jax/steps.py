@@ -184,11 +184,13 @@ def kl_weight(step: jax.Array, config: Config) -> jax.Array:
 def optimizer(config: Config) -> optax.GradientTransformation:
     """Adam for each generator with its own learning rate; moments go on through all phases."""
 
-    def adam(learning_rate: float) -> optax.GradientTransformation:
-        boundaries = {config.prefit_steps + milestone: config.lr_decay for milestone in config.lr_milestones}
-        return optax.adam(optax.piecewise_constant_schedule(learning_rate, boundaries))
+    boundaries = {config.prefit_steps + milestone: config.lr_decay for milestone in config.lr_milestones}
 
-    transforms = {"image": adam(config.lr_image), "kernel": adam(config.lr_kernel)}
+    def adam(learning_rate: float, hold: int) -> optax.GradientTransformation:
+        decayed = optax.piecewise_constant_schedule(learning_rate, boundaries)
+        return optax.adam(lambda count: decayed(count) * (count >= hold))
+
+    transforms = {"image": adam(config.lr_image, 0), "kernel": adam(config.lr_kernel, config.hold_kernel)}
     return optax.partition(transforms, lambda params: {name: name for name in params})
 
 
