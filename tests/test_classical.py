@@ -62,12 +62,12 @@ def test_collapsed_kernels_are_of_no_use_and_one_that_is_not_wins(monkeypatch, c
     assert metrics.kernel_error(np.asarray(start.kernel), stroke()).ncc > 0.9
 
 
-def test_the_worse_half_goes_on_from_the_kernels_of_the_better_one_and_only_that_goes_to_the_finest(monkeypatch):
+def test_in_each_group_the_worse_half_goes_on_from_the_better_one_and_only_that_goes_to_the_finest(monkeypatch):
     calls = []
 
     def scale(gray, estimates, trials, image_size):
         calls.append((image_size, np.asarray(estimates), np.asarray(trials.keep)))
-        # Of eight the last four are the better ones; a trial's kernel is told by its number.
+        # Later trials are better; a trial's kernel is told by its number.
         number = jnp.arange(len(estimates), dtype=jnp.float32)
         kernel = jnp.broadcast_to(1.0 + number[:, None, None], estimates.shape)
         return Candidates(jnp.zeros((len(estimates), *SIZE, 1)), kernel, -number)
@@ -77,9 +77,22 @@ def test_the_worse_half_goes_on_from_the_kernels_of_the_better_one_and_only_that
     assert len(sizes) == 4
     found = classical._coarse_to_fine(jnp.zeros(SIZE), (15, 15))
     assert [size for size, *_ in calls] == [size for size in sizes[:-2] for _ in range(2)] + sizes[-2:]
-    np.testing.assert_array_equal(calls[1][1][:, 0, 0], [5, 6, 7, 8, 5, 6, 7, 8])
-    np.testing.assert_array_equal(calls[-1][2], np.asarray(calls[0][2])[[7, 6, 5, 4]])
+    np.testing.assert_array_equal(calls[1][1][:, 0, 0], [3, 4, 3, 4, 7, 8, 7, 8])
+    np.testing.assert_array_equal(calls[-1][2], np.asarray(calls[0][2])[[3, 2, 7, 6]])
     assert len(found.kernel) == 4
+
+
+def test_agreement_is_how_alike_the_best_kernels_of_the_groups_are(monkeypatch):
+    _, y = photo()
+    right, wrong = stroke(), np.full(KERNEL_SIZE, 1 / 81, np.float32)
+    useless = np.zeros(KERNEL_SIZE, np.float32)
+    agreements = []
+    for others in ((wrong, np.roll(right, 1, 0)), (wrong, wrong), (useless, useless)):
+        estimates = jnp.asarray(np.stack([right, useless, *others]), jnp.float32)
+        monkeypatch.setattr(classical, "_coarse_to_fine", lambda gray, _, k=estimates: classical._judged(gray, k))
+        agreements.append(float(classical.deblur(jnp.asarray(y), KERNEL_SIZE).agreement))
+    expected = np.sqrt(1 / 81 / (right**2).sum())
+    np.testing.assert_allclose(agreements, [1, expected, 0], atol=1e-4)
 
 
 @pytest.mark.parametrize(

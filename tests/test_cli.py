@@ -265,7 +265,7 @@ def test_an_estimate_of_no_use_is_told(preset, words, capsys):
     criterion = np.array([np.inf, 1, 2, np.inf])[:count]
     candidates = Candidates(np.stack([y] * count), np.stack([kernel] * count), criterion)
     choice = np.array(0 if count == 1 else 1)
-    result = Estimate(y, y, kernel, np.zeros(count - 1), np.array(count == 4), choice, candidates)
+    result = Estimate(y, y, kernel, np.zeros(count - 1), np.array(count == 4), np.float32(0), choice, candidates)
     config = Config.preset(preset)
     answer = cli._answer(result, config)
     assert answer == {"instant": "the blurred image: the classical estimate was of no use"}.get(

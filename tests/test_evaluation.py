@@ -48,7 +48,7 @@ def solver(monkeypatch):
         for image in images:
             y = image[..., None]
             candidates = Candidates(y[None], kernel[None], np.zeros(1))
-            estimates.append(Estimate(y, y * 0, kernel, loss, np.True_, np.int64(0), candidates))
+            estimates.append(Estimate(y, y * 0, kernel, loss, np.True_, np.float32(1), np.int64(0), candidates))
         return estimates
 
     monkeypatch.setattr(evaluation, "solve_batch", solve_batch)

@@ -18,6 +18,9 @@ from vdip_jax.steps import Problem, State
 # best of several by this criterion, which flatters it.
 _HANDICAP = 0.1
 
+# Separate ways to the kernel that are less alike than this went wrong more often than not (docs/refinement.md).
+UNSURE = 0.8
+
 
 class Result(NamedTuple):
     """What `solve` returns; for a batch every field has a leading axis [B].
@@ -32,6 +35,8 @@ class Result(NamedTuple):
       loss: [num_steps], the loss before each update; NaN for steps that were not made.
       ok: False if an update was not finite, image and kernel are then those of the last good state; or if the
         classical estimate was asked for and is of no use.
+      agreement: how alike two kernels are that the classical estimate came to by separate ways, up to 1: below
+        `UNSURE` the kernel is doubtful. NaN without a classical estimate of the kernel.
       choice: which of the candidates the answer is.
       candidates: what the answer is chosen from. One for the classical estimate alone and for a network without one;
         else the classical estimate, the network's image, and the images that `classical.finish` makes of the network's
@@ -43,6 +48,7 @@ class Result(NamedTuple):
     kernel: jax.Array
     loss: jax.Array
     ok: jax.Array
+    agreement: jax.Array
     choice: jax.Array
     candidates: Candidates
 
@@ -52,7 +58,9 @@ def of_start(y: jax.Array, begun: Start) -> Result:
     candidates = compare(y, begun.image[None], begun.kernel[None], begun.ok[None])
     image = jnp.where(begun.ok, begun.image, y)
     no_loss = jnp.zeros(0, y.dtype)
-    return Result(image, jnp.zeros_like(y), begun.kernel, no_loss, begun.ok, jnp.zeros((), int), candidates)
+    return Result(
+        image, jnp.zeros_like(y), begun.kernel, no_loss, begun.ok, begun.agreement, jnp.zeros((), int), candidates
+    )
 
 
 def of_run(problem: Problem, state: State, begun: Start | None, config: Config) -> Result:
@@ -72,7 +80,8 @@ def of_run(problem: Problem, state: State, begun: Start | None, config: Config) 
     std = frame(posterior.std)
     if begun is not None and not config.variational_steps:
         std = jnp.sqrt(((images - images[choice]) ** 2).mean(0, where=usable[:, None, None, None]))
-    return Result(images[choice], std, kernels[choice], state.loss, state.ok & newest_finite, choice, candidates)
+    ok, agreement = state.ok & newest_finite, jnp.full((), jnp.nan, std.dtype) if begun is None else begun.agreement
+    return Result(images[choice], std, kernels[choice], state.loss, ok, agreement, choice, candidates)
 
 
 def _newest_finite(problem: Problem, state: State, config: Config) -> tuple[Posterior, jax.Array]:

@@ -30,6 +30,7 @@ class Estimate(NamedTuple):
     kernel: np.ndarray
     loss: np.ndarray
     ok: np.ndarray
+    agreement: np.ndarray
     choice: np.ndarray
     candidates: Candidates
 

@@ -3,7 +3,8 @@
 The latent image of a scale has few gradients (an L0 penalty by half-quadratic splitting: Xu, Zheng and Jia, CVPR 2013;
 Pan, Hu, Su and Yang, CVPR 2014), the kernel fits its gradients by least squares (Cho and Lee, SIGGRAPH Asia 2009).
 One setting suits few images: several are tried side by side, what they give is compared without a truth, and at every
-scale the worse half goes on from the kernels of the better one (docs/refinement.md). `nonblind` makes the picture.
+scale the worse half goes on from the kernels of the better one. Two groups do so, each by itself: one wrong kernel does
+not spread to all, and where the groups agree it is likely right (docs/refinement.md). `nonblind` makes the picture.
 """
 
 import functools
@@ -41,25 +42,30 @@ class Trial(NamedTuple):
     keep: jax.Array
 
 
-# sparsity, decay, keep
+# sparsity, decay, keep; one group after the other
+_GROUPS = 2
 _TRIALS = (
     (2e-3, 1.1, 0.0),
-    (4e-3, 1.1, 0.0),
     (8e-3, 1.1, 0.0),
-    (8e-3, 1.1, 0.05),
     (8e-3, 1.2, 0.1),
-    (1.6e-2, 1.1, 0.0),
     (3.2e-2, 1.1, 0.0),
+    (4e-3, 1.1, 0.0),
+    (8e-3, 1.1, 0.05),
+    (1.6e-2, 1.1, 0.0),
     (4e-2, 1.2, 0.0),
 )
 
 
 class Start(NamedTuple):
-    """What a classical start gives: `image` of y's shape, `kernel` [kh, kw], and whether that is of any use."""
+    """What a classical start gives: `image` of y's shape, `kernel` [kh, kw], and whether that is of any use.
+
+    `agreement`: how alike the kernels are that groups of trials come to apart, 1 if equal; NaN for a known kernel.
+    """
 
     image: jax.Array
     kernel: jax.Array
     ok: jax.Array
+    agreement: jax.Array
 
 
 def deblur(y: jax.Array, kernel_size: tuple[int, int]) -> Start:
@@ -78,7 +84,10 @@ def deblur(y: jax.Array, kernel_size: tuple[int, int]) -> Start:
     # A better image shows more of the kernel: once more against it, if that is any better.
     polished = _judged(gray, _fit_to(found.image[best][..., 0], gray, found.kernel[best])[None])
     kernel = jnp.where(polished.criterion[0] < found.criterion[best], polished.kernel[0], found.kernel[best])
-    return Start(finish(y, kernel), kernel, jnp.isfinite(found.criterion[best]))
+    leaders = _ranked(found.criterion)[:, 0]
+    comparable = jnp.isfinite(found.criterion[leaders]).all()
+    agreement = jnp.where(comparable, kernels.likeness(*found.kernel[leaders]), 0)
+    return Start(finish(y, kernel), kernel, jnp.isfinite(found.criterion[best]), agreement)
 
 
 def finish(y: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -124,7 +133,7 @@ def _suffices(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> bool
 
 
 def _coarse_to_fine(gray: jax.Array, kernel_size: tuple[int, int]) -> Candidates:
-    """What the trials come to at the finest scale, where only the better half of them goes."""
+    """What the trials come to at the finest scale, where only the better half of each group goes."""
     sizes = scales((gray.shape[0], gray.shape[1]), kernel_size)
     trials = Trial(*(jnp.asarray(column, gray.dtype) for column in zip(*_TRIALS, strict=True)))
     kh, kw = sizes[0][1]
@@ -136,12 +145,18 @@ def _coarse_to_fine(gray: jax.Array, kernel_size: tuple[int, int]) -> Candidates
         # The coarse scales cost little, and a kernel that went wrong there stays wrong.
         for _ in range(2 if finer >= 2 else 1):
             found = _scale(gray, estimates, trials, image_size)
-            better, worse = jnp.split(found.criterion.argsort(), 2)
+            better, worse = jnp.split(_ranked(found.criterion), 2, axis=1)
             estimates = found.kernel.at[worse].set(found.kernel[better])
         trials = trials._replace(sparsity=trials.sparsity / trials.decay**_ROUNDS)
         if finer == 1:
-            estimates, trials = estimates[better], Trial(*(column[better] for column in trials))
+            estimates, trials = estimates[better.ravel()], Trial(*(column[better.ravel()] for column in trials))
     return found
+
+
+def _ranked(criterion: jax.Array) -> jax.Array:
+    """Indices [groups, N / groups] into the trials [N], from best to worst within each group."""
+    firsts = jnp.arange(0, len(criterion), len(criterion) // _GROUPS)
+    return criterion.reshape(_GROUPS, -1).argsort(1) + firsts[:, None]
 
 
 @functools.partial(jax.jit, static_argnames="size")

@@ -12,10 +12,11 @@ import numpy as np
 from absl import flags
 
 from vdip_jax import METHODS, Config, Refusal, __version__, checks, metrics, options
+from vdip_jax.answers import UNSURE
 from vdip_jax.batches import Estimate, OutOfMemory, grouped, solve_batch
 from vdip_jax.classical import largest_kernel
 from vdip_jax.images import Photo, find_images, read_image
-from vdip_jax.results import final_losses, result_paths, write_result
+from vdip_jax.results import final_losses, finite, result_paths, write_result
 from vdip_jax.runtime import describe, use_compile_cache
 from vdip_jax.samples import load_sample
 from vdip_jax.solver import Progress, check_sizes
@@ -232,7 +233,8 @@ def _record(task: Task, result: Estimate, config: Config, seconds: float, num_st
         "steps": num_steps,
         "final_loss": final_losses(result.loss, config),
         "answer": _answer(result, config),
-        "criterion": [float(value) for value in result.candidates.criterion],
+        "agreement": finite(result.agreement),
+        "criterion": [finite(value) for value in result.candidates.criterion],
         **describe(),
     }
     if task.truth is not None:
@@ -265,6 +267,12 @@ def _tell(task: Task, result: Estimate, config: Config, record: dict[str, Any]) 
             print(
                 f"{name}: the classical estimate found no blur and is of no use"
                 + (f"; the network set out from a uniform kernel of {task.kernel_size}." if config.num_steps else "."),
+                file=sys.stderr,
+            )
+        elif result.agreement < UNSURE:
+            print(
+                f"{name}: the kernel is doubtful, for two ways to it agree by {result.agreement:.2f} only (1: fully); "
+                "try another --kernel_size.",
                 file=sys.stderr,
             )
         print(f"{name}: the answer is {record['answer']}")

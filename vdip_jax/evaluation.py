@@ -16,7 +16,7 @@ from vdip_jax.images import read_image
 from vdip_jax.metrics import PROTOCOLS
 from vdip_jax.quality import BrisqueModel
 from vdip_jax.records import Record
-from vdip_jax.results import final_losses
+from vdip_jax.results import final_losses, finite
 from vdip_jax.scoring import Picture, assess
 
 Tell = Callable[[str], None]
@@ -163,6 +163,7 @@ def _solve_group(dataset: Dataset, group: Sequence[Task], plan: Plan) -> Iterabl
             "seconds": round(seconds, 2),
             "batch": len(cases),
             "final_loss": final_losses(estimate.loss, config),
+            "agreement": finite(estimate.agreement),
             "choice": int(estimate.choice),
             "candidates": _candidates(case, estimate),
         }
@@ -174,7 +175,7 @@ def _candidates(case: Case, estimate: Estimate) -> list[dict[str, Any]]:
     """What the answer was chosen from, by the criterion, and what each was worth."""
     found = []
     for image, kernel, criterion in zip(*estimate.candidates, strict=True):
-        scores: dict[str, Any] = {"criterion": float(criterion)}
+        scores: dict[str, Any] = {"criterion": finite(criterion)}
         if case.truth is not None:
             shaped = image.reshape(case.truth.shape)
             scores["psnr"] = {protocol: metrics.score(shaped, case.truth, protocol).psnr for protocol in PROTOCOLS}

@@ -47,6 +47,13 @@ def centred(kernel: jax.Array) -> jax.Array:
     return jax.lax.dynamic_slice(padded, starts, kernel.shape)
 
 
+def likeness(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Normalised cross-correlation of two kernels [kh, kw], shifted to where they are most alike: 1 if equal."""
+    size = (2 * a.shape[0] - 1, 2 * a.shape[1] - 1)
+    correlation = jnp.fft.irfft2(jnp.fft.rfft2(a, s=size) * jnp.fft.rfft2(b, s=size).conj(), s=size)
+    return correlation.max() / jnp.sqrt((a**2).sum() * (b**2).sum())
+
+
 def useful(kernels: jax.Array) -> jax.Array:
     """Whether kernels [..., kh, kw] are finite, sum to one and blur at all."""
     finite = jnp.isfinite(kernels).all((-2, -1)) & (kernels.sum((-2, -1)) > 0.5)

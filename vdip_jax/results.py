@@ -44,6 +44,11 @@ def write_result(folder: Path, photo: Photo, result: Estimate, record: Mapping[s
     return paths
 
 
+def finite(value: float | np.ndarray) -> float | None:
+    """A scalar as it stands in a record: JSON has neither NaN nor infinity."""
+    return float(value) if np.isfinite(value) else None
+
+
 def final_losses(loss: np.ndarray, config: Config) -> dict[str, float]:
     """The last loss of each phase that ran; of the last one where a run was ended early."""
     losses, first = {}, 0

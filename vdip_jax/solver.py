@@ -188,7 +188,7 @@ def _start(
     def one(y: jax.Array) -> Start:
         if kernel is None:
             return classical.deblur(y, kernel_size)
-        return Start(classical.finish(y, kernel), kernel, jnp.ones((), bool))
+        return Start(classical.finish(y, kernel), kernel, jnp.ones((), bool), jnp.full((), jnp.nan, y.dtype))
 
     return jax.vmap(one)(images) if batched else one(images)
 
