@@ -9,7 +9,7 @@ import pytest
 import scipy.ndimage
 from mosaics import KERNEL_SIZE, SIZE, mosaic, photo, stroke
 
-from vdip_jax import classical, datasets, metrics
+from vdip_jax import classical, datasets, metrics, nonblind
 from vdip_jax.candidates import Candidates
 from vdip_jax.checks import Refusal
 
@@ -80,6 +80,18 @@ def test_in_each_group_the_worse_half_goes_on_from_the_better_one_and_only_that_
     np.testing.assert_array_equal(calls[1][1][:, 0, 0], [3, 4, 3, 4, 7, 8, 7, 8])
     np.testing.assert_array_equal(calls[-1][2], np.asarray(calls[0][2])[[3, 2, 7, 6]])
     assert len(found.kernel) == 4
+
+
+def test_of_a_doubtful_kernel_the_data_are_trusted_less_where_the_criterion_prefers_it():
+    _, y = photo()
+    y = jnp.asarray(y)
+    trust = classical.trust(y)
+    for kernel, share in ((stroke(), 1), (stroke().T, 1 / 9)):
+        kernel = jnp.asarray(kernel, jnp.float32)
+        for doubtful in (False, True):
+            expected = nonblind.deconvolve(y, kernel, fidelity=trust * (share if doubtful else 1))
+            # Pixels where the shrinkage jumps differ by rounding; another share differs by twenty times as much.
+            np.testing.assert_allclose(classical.finish(y, kernel, doubtful), expected, atol=5e-3)
 
 
 def test_agreement_is_how_alike_the_best_kernels_of_the_groups_are(monkeypatch):

@@ -18,9 +18,6 @@ from vdip_jax.steps import Problem, State
 # best of several by this criterion, which flatters it.
 _HANDICAP = 0.1
 
-# Separate ways to the kernel that are less alike than this went wrong more often than not (docs/refinement.md).
-UNSURE = 0.8
-
 
 class Result(NamedTuple):
     """What `solve` returns; for a batch every field has a leading axis [B].
@@ -36,7 +33,7 @@ class Result(NamedTuple):
       ok: False if an update was not finite, image and kernel are then those of the last good state; or if the
         classical estimate was asked for and is of no use.
       agreement: how alike two kernels are that the classical estimate came to by separate ways, up to 1: below
-        `UNSURE` the kernel is doubtful. NaN without a classical estimate of the kernel.
+        `classical.UNSURE` the kernel is doubtful. NaN without a classical estimate of the kernel.
       choice: which of the candidates the answer is.
       candidates: what the answer is chosen from. One for the classical estimate alone and for a network without one;
         else the classical estimate, the network's image, and the images that `classical.finish` makes of the network's
@@ -71,7 +68,8 @@ def of_run(problem: Problem, state: State, begun: Start | None, config: Config) 
     if begun is not None:
         # Two estimates err in different ways: their mean is often nearer than either.
         refined = jnp.stack([posterior.kernel, (begun.kernel + posterior.kernel) / 2])
-        finished = jax.lax.map(functools.partial(classical.finish, problem.y), refined)
+        doubtful = begun.agreement < classical.UNSURE
+        finished = jax.lax.map(lambda kernel: classical.finish(problem.y, kernel, doubtful), refined)
         images = jnp.concatenate([begun.image[None], images, finished])
         kernels = jnp.concatenate([begun.kernel[None], kernels, refined])
         usable = jnp.stack([begun.ok, True, True, begun.ok])

@@ -32,6 +32,10 @@ _TRIAL_STEPS, _FINAL_STEPS = 30, 60
 _MODEL_VARIANCE = 1e-4
 # Weight of the noise's variance in it, by PSNR with noise of 1 and 3 % and the true kernel (docs/refinement.md).
 _NOISE_WEIGHT = 3.0
+# Groups of trials whose kernels are less alike than this went wrong more often than not. The finish then trusts the
+# data less, in steps of a third down to the least share (docs/refinement.md).
+UNSURE = 0.8
+_LEAST_SHARE = 1 / 9
 
 
 class Trial(NamedTuple):
@@ -87,12 +91,16 @@ def deblur(y: jax.Array, kernel_size: tuple[int, int]) -> Start:
     leaders = _ranked(found.criterion)[:, 0]
     comparable = jnp.isfinite(found.criterion[leaders]).all()
     agreement = jnp.where(comparable, kernels.likeness(*found.kernel[leaders]), 0)
-    return Start(finish(y, kernel), kernel, jnp.isfinite(found.criterion[best]), agreement)
+    return Start(finish(y, kernel, agreement < UNSURE), kernel, jnp.isfinite(found.criterion[best]), agreement)
 
 
-def finish(y: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The image [H, W, C] that `kernel` blurred into `y`, trusted as far as noise and an inexact kernel allow."""
-    return nonblind.deconvolve(y, kernel, fidelity=trust(y), num_steps=_FINAL_STEPS)
+def finish(y: jax.Array, kernel: jax.Array, doubtful: bool | jax.Array = False) -> jax.Array:
+    """The image [H, W, C] that `kernel` blurred into `y`, trusted as far as noise and an inexact kernel allow.
+
+    Of a `doubtful` kernel the errors show as ghosts: less trusted then, as long as the criterion prefers it.
+    """
+    fidelity = _share_of_trust(luma(y), kernel, doubtful) * trust(y)
+    return nonblind.deconvolve(y, kernel, fidelity=fidelity, num_steps=_FINAL_STEPS)
 
 
 def noise_level(gray: jax.Array) -> jax.Array:
@@ -188,10 +196,26 @@ def _scale(gray: jax.Array, estimates: jax.Array, trials: Trial, image_size: tup
 
 
 @jax.jit
-def _judged(gray: jax.Array, estimates: jax.Array) -> Candidates:
-    """What kernels [N, kh, kw] make of an image [H, W], compared."""
+def _share_of_trust(gray: jax.Array, kernel: jax.Array, doubtful: bool | jax.Array) -> jax.Array:
+    """What share of `trust` the finish of an image [H, W] may have in the data: 1 unless the kernel is doubtful."""
+
+    def lower(state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        share, best, _ = state
+        tried = share / 3
+        criterion = _judged(gray, kernel[None], tried).criterion[0]
+        better = criterion < best
+        return jnp.where(better, tried, share), jnp.minimum(criterion, best), better & (tried > 1.5 * _LEAST_SHARE)
+
+    # The first one tried is the whole.
+    first = (jnp.full((), 3, gray.dtype), jnp.full((), jnp.inf, gray.dtype), jnp.asarray(doubtful))
+    return jnp.minimum(jax.lax.while_loop(lambda state: state[2], lower, first)[0], 1)
+
+
+@jax.jit
+def _judged(gray: jax.Array, estimates: jax.Array, share: float | jax.Array = 1.0) -> Candidates:
+    """What kernels [N, kh, kw] make of an image [H, W] with a share of the trust in the data, compared."""
     y = gray[..., None]
-    restore = functools.partial(nonblind.deconvolve, y, fidelity=trust(y), num_steps=_TRIAL_STEPS)
+    restore = functools.partial(nonblind.deconvolve, y, fidelity=share * trust(y), num_steps=_TRIAL_STEPS)
     # One after another: side by side they would take as many times the memory, and no less time.
     return compare(y, jax.lax.map(restore, estimates), estimates, kernels.useful(estimates))
 

@@ -12,9 +12,8 @@ import numpy as np
 from absl import flags
 
 from vdip_jax import METHODS, Config, Refusal, __version__, checks, metrics, options
-from vdip_jax.answers import UNSURE
 from vdip_jax.batches import Estimate, OutOfMemory, grouped, solve_batch
-from vdip_jax.classical import largest_kernel
+from vdip_jax.classical import UNSURE, largest_kernel
 from vdip_jax.images import Photo, find_images, read_image
 from vdip_jax.results import final_losses, finite, result_paths, write_result
 from vdip_jax.runtime import describe, use_compile_cache
