@@ -90,7 +90,7 @@ def test_of_a_doubtful_kernel_the_data_are_trusted_less_where_the_criterion_pref
         kernel = jnp.asarray(kernel, jnp.float32)
         for doubtful in (False, True):
             expected = nonblind.deconvolve(y, kernel, fidelity=trust * (share if doubtful else 1))
-            # Pixels where the shrinkage jumps differ by rounding; another share differs by twenty times as much.
+            # Pixels where the shrinkage jumps differ by rounding; another share differs by forty times as much.
             np.testing.assert_allclose(classical.finish(y, kernel, doubtful), expected, atol=5e-3)
 
 
