@@ -1,5 +1,6 @@
 """One image's updates: schedule, learning rates, all six methods, updates that are not finite."""
 
+import dataclasses
 import functools
 
 import jax
@@ -10,6 +11,7 @@ import scipy.ndimage
 from jax.flatten_util import ravel_pytree
 
 from vdip_jax import METHODS, Config, objective, steps
+from vdip_jax.classical import Start
 from vdip_jax.generators import parameter_tree
 from vdip_jax.objective import Posterior
 from vdip_jax.steps import State
@@ -199,16 +201,27 @@ def test_learning_rates_are_halved_at_milestones_counted_from_the_end_of_prefit(
     np.testing.assert_allclose(rates["kernel"], 1e-4 * factors, rtol=1e-4)
 
 
-def test_a_held_kernel_stands_still_while_the_image_learns():
-    config = Config(prefit_steps=1, hold_kernel=3)
-    adam = steps.optimizer(config)
-    params = {"image": jnp.zeros(2), "kernel": jnp.zeros(3)}
-    state = adam.init(params)
+@pytest.mark.parametrize(
+    ("ok", "agreement", "hold"), [(True, 0.95, True), (True, 0.7, False), (True, np.nan, True), (False, 0.95, False)]
+)
+def test_only_an_estimate_that_is_not_doubtful_is_held(ok, agreement, hold):
+    y, kernel = jnp.full((32, 34, 1), 0.5), jnp.full((5, 3), 1 / 15)
+    begun = Start(y, kernel, jnp.asarray(ok), jnp.asarray(agreement))
+    assert bool(steps.pose(y, KEY, (5, 3), None, begun).hold) is hold
+
+
+@pytest.mark.parametrize("worth_it", [True, False])
+def test_a_kernel_worth_holding_stands_still_while_the_image_learns(worth_it):
+    config = dataclasses.replace(config_of("vdip-sparse"), hold_kernel=2)
+    problem, state = begin(config)
+    problem = problem._replace(hold=jnp.asarray(worth_it))
     moved = []
-    for _ in range(5):
-        updates, state = adam.update(jax.tree.map(jnp.ones_like, params), state, params)
-        moved.append({name: bool(update.any()) for name, update in updates.items()})
-    assert moved == [{"image": True, "kernel": False}] * 3 + [{"image": True, "kernel": True}] * 2
+    for step in range(4):
+        after = updater(config)(problem, state, step, NEVER)
+        moved.append({name: bool((after.params[name] != state.params[name]).any()) for name in after.params})
+        state = after
+    assert [step["kernel"] for step in moved] == [not worth_it] * 2 + [True] * 2
+    assert all(step["image"] for step in moved)
 
 
 @pytest.mark.parametrize(

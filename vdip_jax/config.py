@@ -75,9 +75,9 @@ class Config:
     """Everything that shapes a run but the data; hashable, validated, the published settings by default.
 
     Steps and learning-rate milestones are counted in updates; `lr_milestones` and `sigma_every` from the end
-    of the prefit phase. The first `hold_kernel` updates leave the kernel as it is: an estimated one would be lost
-    while the image is rough. `sigma_t` weighs the KL term against the likelihood. The two settings that depend on
-    the prior when left at None, `prefit_steps` and `sigma_t`, are filled in from it.
+    of the prefit phase. The first `hold_kernel` updates leave the kernel as it is, unless it is doubtful: a good one
+    would be lost while the image is rough. `sigma_t` weighs the KL term against the likelihood. The two settings that
+    depend on the prior when left at None, `prefit_steps` and `sigma_t`, are filled in from it.
 
     Raises:
       Refusal: for a setting out of range or a name that does not exist.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from vdip_jax import objective
-from vdip_jax.classical import Start
+from vdip_jax.classical import UNSURE, Start
 from vdip_jax.config import METHODS, Config
 from vdip_jax.generators import (
     IMAGE_INPUT,
@@ -34,7 +34,7 @@ class Problem(NamedTuple):
 
     `y` [H, W, C]; `z_image` [H', W', 3] and `z_kernel` [200], the generators' inputs; `kernel` [kh, kw] if it
     is known, else None; `targets` of the prefit phase; `kernel_base` [kh, kw], logits that those of the kernel's
-    generator are added to; `key` for the draws of each step.
+    generator are added to, and whether that kernel is one to `hold` at first; `key` for the draws of each step.
     """
 
     y: jax.Array
@@ -44,6 +44,7 @@ class Problem(NamedTuple):
     kernel: jax.Array | None
     targets: Targets
     kernel_base: jax.Array
+    hold: jax.Array
 
 
 class State(NamedTuple):
@@ -78,10 +79,13 @@ def pose(
     z_kernel = draw_input(key_kernel, (KERNEL_INPUT,), y.dtype)
     uniform = jnp.full(kernel_size, 1 / (kernel_size[0] * kernel_size[1]), y.dtype)
     targets, base = Targets(y, jnp.zeros_like(y), uniform), jnp.zeros(kernel_size, y.dtype)
+    hold = jnp.ones((), bool)
     if begun is not None:
+        # A doubtful kernel, or none, is not worth it; a known one is not touched anyway.
+        hold = begun.ok & ~(begun.agreement < UNSURE)
         warm = Targets(begun.image, targets.std, (1 - _SPREAD_MASS) * begun.kernel + _SPREAD_MASS * uniform)
         targets, base = _choose(begun.ok, (warm, jnp.log(warm.kernel)), (targets, base))
-    return Problem(y, key_steps, z_image, z_kernel, kernel, targets, base)
+    return Problem(y, key_steps, z_image, z_kernel, kernel, targets, base, hold)
 
 
 def start(problem: Problem, key: jax.Array, config: Config) -> State:
@@ -145,6 +149,9 @@ def update(
     loss, grads = jax.value_and_grad(loss_of)(state.params)
     finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads))
     updates, opt_state = optimizer(config).update(grads, state.opt_state, state.params)
+    if config.hold_kernel and "kernel" in updates:
+        held = problem.hold & (step < config.hold_kernel)
+        updates = {**updates, "kernel": jnp.where(held, 0, updates["kernel"])}
     params = optax.apply_updates(state.params, updates)
     skips = METHODS[config.method].prior == "extreme"
     go_on = state.ok & finite
@@ -186,11 +193,10 @@ def optimizer(config: Config) -> optax.GradientTransformation:
 
     boundaries = {config.prefit_steps + milestone: config.lr_decay for milestone in config.lr_milestones}
 
-    def adam(learning_rate: float, hold: int) -> optax.GradientTransformation:
-        decayed = optax.piecewise_constant_schedule(learning_rate, boundaries)
-        return optax.adam(lambda count: decayed(count) * (count >= hold))
+    def adam(learning_rate: float) -> optax.GradientTransformation:
+        return optax.adam(optax.piecewise_constant_schedule(learning_rate, boundaries))
 
-    transforms = {"image": adam(config.lr_image, 0), "kernel": adam(config.lr_kernel, config.hold_kernel)}
+    transforms = {"image": adam(config.lr_image), "kernel": adam(config.lr_kernel)}
     return optax.partition(transforms, lambda params: {name: name for name in params})
 
 
