@@ -62,7 +62,7 @@ def test_collapsed_kernels_are_of_no_use_and_one_that_is_not_wins(monkeypatch, c
     assert metrics.kernel_error(np.asarray(start.kernel), stroke()).ncc > 0.9
 
 
-def test_in_each_group_the_worse_half_goes_on_from_the_better_one_and_only_that_goes_to_the_finest(monkeypatch):
+def test_the_worse_half_goes_on_from_the_better_one_at_the_coarsest_scale_in_each_of_two_groups(monkeypatch):
     calls = []
 
     def scale(gray, estimates, trials, image_size):
@@ -78,7 +78,9 @@ def test_in_each_group_the_worse_half_goes_on_from_the_better_one_and_only_that_
     found = classical._coarse_to_fine(jnp.zeros(SIZE), (15, 15))
     assert [size for size, *_ in calls] == [size for size in sizes[:-2] for _ in range(2)] + sizes[-2:]
     np.testing.assert_array_equal(calls[1][1][:, 0, 0], [3, 4, 3, 4, 7, 8, 7, 8])
-    np.testing.assert_array_equal(calls[-1][2], np.asarray(calls[0][2])[[3, 2, 7, 6]])
+    np.testing.assert_array_equal(calls[3][1][:, 0, 0], [5, 6, 7, 8, 5, 6, 7, 8])
+    # Only the better half goes to the finest.
+    np.testing.assert_array_equal(calls[-1][2], np.asarray(calls[0][2])[[7, 6, 5, 4]])
     assert len(found.kernel) == 4
 
 
@@ -94,13 +96,13 @@ def test_of_a_doubtful_kernel_the_data_are_trusted_less_where_the_criterion_pref
             np.testing.assert_allclose(classical.finish(y, kernel, doubtful), expected, atol=5e-3)
 
 
-def test_agreement_is_how_alike_the_best_kernels_of_the_groups_are(monkeypatch):
+def test_agreement_is_how_alike_the_best_kernel_and_the_one_least_like_it_are(monkeypatch):
     _, y = photo()
-    right, wrong = stroke(), np.full(KERNEL_SIZE, 1 / 81, np.float32)
+    right, moved, wrong = stroke(), np.roll(stroke(), 1, 0), np.full(KERNEL_SIZE, 1 / 81, np.float32)
     useless = np.zeros(KERNEL_SIZE, np.float32)
     agreements = []
-    for others in ((wrong, np.roll(right, 1, 0)), (wrong, wrong), (useless, useless)):
-        estimates = jnp.asarray(np.stack([right, useless, *others]), jnp.float32)
+    for estimates in ((right, moved, right), (wrong, moved, right), (right, moved, useless)):
+        estimates = jnp.asarray(np.stack(estimates), jnp.float32)
         monkeypatch.setattr(classical, "_coarse_to_fine", lambda gray, _, k=estimates: classical._judged(gray, k))
         agreements.append(float(classical.deblur(jnp.asarray(y), KERNEL_SIZE).agreement))
     expected = np.sqrt(1 / 81 / (right**2).sum())

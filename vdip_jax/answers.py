@@ -32,7 +32,7 @@ class Result(NamedTuple):
       loss: [num_steps], the loss before each update; NaN for steps that were not made.
       ok: False if an update was not finite, image and kernel are then those of the last good state; or if the
         classical estimate was asked for and is of no use.
-      agreement: how alike two kernels are that the classical estimate came to by separate ways, up to 1: below
+      agreement: how alike the kernels are that the classical estimate came to with several settings, up to 1: below
         `classical.UNSURE` the kernel is doubtful. NaN without a classical estimate of the kernel.
       choice: which of the candidates the answer is.
       candidates: what the answer is chosen from. One for the classical estimate alone and for a network without one;

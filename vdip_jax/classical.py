@@ -3,8 +3,9 @@
 The latent image of a scale has few gradients (an L0 penalty by half-quadratic splitting: Xu, Zheng and Jia, CVPR 2013;
 Pan, Hu, Su and Yang, CVPR 2014), the kernel fits its gradients by least squares (Cho and Lee, SIGGRAPH Asia 2009).
 One setting suits few images: several are tried side by side, what they give is compared without a truth, and at every
-scale the worse half goes on from the kernels of the better one. Two groups do so, each by itself: one wrong kernel does
-not spread to all, and where the groups agree it is likely right (docs/refinement.md). `nonblind` makes the picture.
+scale the worse half goes on from the kernels of the better one. At coarse scales two groups do so, each by itself, for
+one wrong kernel must not spread to all; where the last ones agree, the kernel is likely right (docs/refinement.md).
+`nonblind` makes the picture.
 """
 
 import functools
@@ -32,9 +33,9 @@ _TRIAL_STEPS, _FINAL_STEPS = 30, 60
 _MODEL_VARIANCE = 1e-4
 # Weight of the noise's variance in it, by PSNR with noise of 1 and 3 % and the true kernel (docs/refinement.md).
 _NOISE_WEIGHT = 3.0
-# Groups of trials whose kernels are less alike than this went wrong more often than not. The finish then trusts the
-# data less, in steps of a third down to the least share (docs/refinement.md).
-UNSURE = 0.8
+# Kernels less alike than this went wrong more often than not. The finish then trusts the data less, in steps of a third
+# down to the least share (docs/refinement.md).
+UNSURE = 0.85
 _LEAST_SHARE = 1 / 9
 
 
@@ -48,6 +49,8 @@ class Trial(NamedTuple):
 
 # sparsity, decay, keep; one group after the other
 _GROUPS = 2
+# At so many of the finest scales, and never at the coarsest, the groups are one.
+_JOINED_SCALES = 4
 _TRIALS = (
     (2e-3, 1.1, 0.0),
     (8e-3, 1.1, 0.0),
@@ -63,7 +66,7 @@ _TRIALS = (
 class Start(NamedTuple):
     """What a classical start gives: `image` of y's shape, `kernel` [kh, kw], and whether that is of any use.
 
-    `agreement`: how alike the kernels are that groups of trials come to apart, 1 if equal; NaN for a known kernel.
+    `agreement`: how alike the kernels are that several trials come to, 1 if equal; NaN for a known kernel.
     """
 
     image: jax.Array
@@ -88,9 +91,7 @@ def deblur(y: jax.Array, kernel_size: tuple[int, int]) -> Start:
     # A better image shows more of the kernel: once more against it, if that is any better.
     polished = _judged(gray, _fit_to(found.image[best][..., 0], gray, found.kernel[best])[None])
     kernel = jnp.where(polished.criterion[0] < found.criterion[best], polished.kernel[0], found.kernel[best])
-    leaders = _ranked(found.criterion)[:, 0]
-    comparable = jnp.isfinite(found.criterion[leaders]).all()
-    agreement = jnp.where(comparable, kernels.likeness(*found.kernel[leaders]), 0)
+    agreement = _agreement(found)
     return Start(finish(y, kernel, agreement < UNSURE), kernel, jnp.isfinite(found.criterion[best]), agreement)
 
 
@@ -141,7 +142,7 @@ def _suffices(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> bool
 
 
 def _coarse_to_fine(gray: jax.Array, kernel_size: tuple[int, int]) -> Candidates:
-    """What the trials come to at the finest scale, where only the better half of each group goes."""
+    """What the trials come to at the finest scale, where only the better half goes."""
     sizes = scales((gray.shape[0], gray.shape[1]), kernel_size)
     trials = Trial(*(jnp.asarray(column, gray.dtype) for column in zip(*_TRIALS, strict=True)))
     kh, kw = sizes[0][1]
@@ -153,18 +154,25 @@ def _coarse_to_fine(gray: jax.Array, kernel_size: tuple[int, int]) -> Candidates
         # The coarse scales cost little, and a kernel that went wrong there stays wrong.
         for _ in range(2 if finer >= 2 else 1):
             found = _scale(gray, estimates, trials, image_size)
-            better, worse = jnp.split(_ranked(found.criterion), 2, axis=1)
+            groups = 1 if finer < min(_JOINED_SCALES, len(sizes) - 1) else _GROUPS
+            better, worse = (half.ravel() for half in jnp.split(_ranked(found.criterion, groups), 2, axis=1))
             estimates = found.kernel.at[worse].set(found.kernel[better])
         trials = trials._replace(sparsity=trials.sparsity / trials.decay**_ROUNDS)
         if finer == 1:
-            estimates, trials = estimates[better.ravel()], Trial(*(column[better.ravel()] for column in trials))
+            estimates, trials = estimates[better], Trial(*(column[better] for column in trials))
     return found
 
 
-def _ranked(criterion: jax.Array) -> jax.Array:
+def _ranked(criterion: jax.Array, groups: int) -> jax.Array:
     """Indices [groups, N / groups] into the trials [N], from best to worst within each group."""
-    firsts = jnp.arange(0, len(criterion), len(criterion) // _GROUPS)
-    return criterion.reshape(_GROUPS, -1).argsort(1) + firsts[:, None]
+    firsts = jnp.arange(0, len(criterion), len(criterion) // groups)
+    return criterion.reshape(groups, -1).argsort(1) + firsts[:, None]
+
+
+def _agreement(found: Candidates) -> jax.Array:
+    """How alike the best kernel and that least like it are; 0 where a trial collapsed."""
+    alike = jax.vmap(kernels.likeness, (0, None))(found.kernel, found.kernel[found.criterion.argmin()])
+    return jnp.where(jnp.isfinite(found.criterion).all(), alike.min(), 0)
 
 
 @functools.partial(jax.jit, static_argnames="size")

@@ -270,7 +270,7 @@ def _tell(task: Task, result: Estimate, config: Config, record: dict[str, Any]) 
             )
         elif result.agreement < UNSURE:
             print(
-                f"{name}: the kernel is doubtful, for two ways to it agree by {result.agreement:.2f} only (1: fully); "
+                f"{name}: the kernel is doubtful, for settings agree by {result.agreement:.2f} only (1: fully); "
                 "try another --kernel_size.",
                 file=sys.stderr,
             )
