@@ -202,25 +202,31 @@ def test_learning_rates_are_halved_at_milestones_counted_from_the_end_of_prefit(
 
 
 @pytest.mark.parametrize(
-    ("ok", "agreement", "hold"), [(True, 0.95, True), (True, 0.7, False), (True, np.nan, True), (False, 0.95, False)]
+    ("ok", "agreement", "trusted"), [(True, 0.95, True), (True, 0.7, False), (True, np.nan, True), (False, 0.95, False)]
 )
-def test_only_an_estimate_that_is_not_doubtful_is_held(ok, agreement, hold):
-    y, kernel = jnp.full((32, 34, 1), 0.5), jnp.full((5, 3), 1 / 15)
-    begun = Start(y, kernel, jnp.asarray(ok), jnp.asarray(agreement))
-    assert bool(steps.pose(y, KEY, (5, 3), None, begun).hold) is hold
+def test_only_from_an_estimate_that_is_not_doubtful_the_network_sets_out(ok, agreement, trusted):
+    y, image = jnp.full((32, 34, 1), 0.5), jnp.full((32, 34, 1), 0.7)
+    kernel = jnp.zeros((5, 3)).at[2].set(1 / 3)
+    begun = Start(image, kernel, jnp.asarray(ok), jnp.asarray(agreement))
+    problem = steps.pose(y, KEY, (5, 3), None, begun)
+    assert bool(problem.trusted) is trusted
+    np.testing.assert_array_equal(problem.targets.image, image if trusted else y)
+    middle = 0.9 / 3 + 0.1 / 15 if trusted else 1 / 15
+    np.testing.assert_allclose(jax.nn.softmax(problem.kernel_base, (0, 1))[2], middle, rtol=1e-5)
+    np.testing.assert_allclose(problem.targets.kernel[2], middle, rtol=1e-5)
 
 
-@pytest.mark.parametrize("worth_it", [True, False])
-def test_a_kernel_worth_holding_stands_still_while_the_image_learns(worth_it):
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_trusted_kernel_stands_still_while_the_image_learns(trusted):
     config = dataclasses.replace(config_of("vdip-sparse"), hold_kernel=2)
     problem, state = begin(config)
-    problem = problem._replace(hold=jnp.asarray(worth_it))
+    problem = problem._replace(trusted=jnp.asarray(trusted))
     moved = []
     for step in range(4):
         after = updater(config)(problem, state, step, NEVER)
         moved.append({name: bool((after.params[name] != state.params[name]).any()) for name in after.params})
         state = after
-    assert [step["kernel"] for step in moved] == [not worth_it] * 2 + [True] * 2
+    assert [step["kernel"] for step in moved] == [not trusted] * 2 + [True] * 2
     assert all(step["image"] for step in moved)
 
 
@@ -228,8 +234,20 @@ def test_a_kernel_worth_holding_stands_still_while_the_image_learns(worth_it):
     ("step", "phase"), [(0, "prefit"), (2, "prefit"), (3, "variational"), (8, "variational"), (9, "ssim"), (12, "ssim")]
 )
 def test_each_step_has_the_loss_of_its_phase(step, phase):
-    config = config_of("vdip-sparse")
-    problem, _ = begin(config)
+    check_phase(config_of("vdip-sparse"), step, phase)
+
+
+@pytest.mark.parametrize(
+    ("step", "trusted", "phase"),
+    [(2, False, "prefit"), (3, True, "ssim"), (3, False, "variational"), (6, False, "variational"), (7, False, "ssim")],
+)
+def test_after_a_start_that_is_not_trusted_two_fifths_of_the_steps_are_variational(step, trusted, phase):
+    config = dataclasses.replace(config_of("vdip-sparse"), start="classical", variational_steps=0, ssim_steps=10)
+    check_phase(config, step, phase, trusted)
+
+
+def check_phase(config, step, phase, trusted=True):
+    problem = begin(config)[0]._replace(trusted=jnp.asarray(trusted))
     draws = np.random.default_rng(step)
     std = draws.uniform(0.1, 0.2, (36, 36, 1)).astype(np.float32)
     kernel = np.full((5, 3), 1 / 15, np.float32)

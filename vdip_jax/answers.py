@@ -16,7 +16,7 @@ from vdip_jax.steps import Problem, State
 
 # The classical estimate is the answer only if its criterion is lower than another's by more than this: it is itself the
 # best of several by this criterion, which flatters it.
-_HANDICAP = 0.1
+_HANDICAP = 0.3
 
 
 class Result(NamedTuple):

@@ -45,6 +45,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         hold_kernel=70,
         lr_kernel=3e-4,
         lr_milestones=(230, 290),
+        sigma_every=70,
     ),
     # The classical estimate, refined by the full network.
     "best": dict(
@@ -54,6 +55,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         ssim_steps=2000,
         hold_kernel=150,
         lr_milestones=(1400, 1700),
+        sigma_every=400,
     ),
     # The schedule behind the published numbers (method.md, 4).
     "published": {},
@@ -75,9 +77,11 @@ class Config:
     """Everything that shapes a run but the data; hashable, validated, the published settings by default.
 
     Steps and learning-rate milestones are counted in updates; `lr_milestones` and `sigma_every` from the end
-    of the prefit phase. The first `hold_kernel` updates leave the kernel as it is, unless it is doubtful: a good one
-    would be lost while the image is rough. `sigma_t` weighs the KL term against the likelihood. The two settings that
-    depend on the prior when left at None, `prefit_steps` and `sigma_t`, are filled in from it.
+    of the prefit phase. The first `hold_kernel` updates leave the kernel as it is: a good one would be lost while the
+    image is rough. From a classical start that is doubtful the network does not set out: its kernel is not held, and
+    the first of its SSIM steps are variational (`steps.phase_loss`). `sigma_t` weighs the KL term against the
+    likelihood. The two settings that depend on the prior when left at None, `prefit_steps` and `sigma_t`, are filled
+    in from it.
 
     Raises:
       Refusal: for a setting out of range or a name that does not exist.

@@ -1,6 +1,5 @@
 """One image's optimisation: state, start, one pure update."""
 
-import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -24,6 +23,9 @@ from vdip_jax.objective import Noise, Posterior, Targets, draw_noise
 
 # Of an estimated kernel, the share of the mass that is spread evenly, so that what is missing can grow.
 _SPREAD_MASS = 0.1
+# From a uniform kernel SSIM alone goes astray: that share of the updates after the prefit phase, as published (2,000 of
+# 5,000), is variational first where a classical start is not trusted.
+_VARIATIONAL_SHARE = 0.4
 
 # One vector a generator, under the names 'image' and, unless the kernel is known, 'kernel'.
 Params = dict[str, jax.Array]
@@ -34,7 +36,7 @@ class Problem(NamedTuple):
 
     `y` [H, W, C]; `z_image` [H', W', 3] and `z_kernel` [200], the generators' inputs; `kernel` [kh, kw] if it
     is known, else None; `targets` of the prefit phase; `kernel_base` [kh, kw], logits that those of the kernel's
-    generator are added to, and whether that kernel is one to `hold` at first; `key` for the draws of each step.
+    generator are added to, and whether what they stand for is to be `trusted`; `key` for the draws of each step.
     """
 
     y: jax.Array
@@ -44,7 +46,7 @@ class Problem(NamedTuple):
     kernel: jax.Array | None
     targets: Targets
     kernel_base: jax.Array
-    hold: jax.Array
+    trusted: jax.Array
 
 
 class State(NamedTuple):
@@ -70,8 +72,8 @@ def pose(
 ) -> Problem:
     """Draw the generators' fixed inputs for an image `y` [H, W, C], and say where they set out.
 
-    From what was `begun`, image and kernel, if that is of use: the kernel's generator is then a correction to it. Else,
-    as published, from the blurred image and the uniform kernel.
+    From what was `begun`, image and kernel, if that is of use and not doubtful: the kernel's generator is then a
+    correction to it. Else, as published, from the blurred image and the uniform kernel.
     """
     canvas = (y.shape[0] + kernel_size[0] - 1, y.shape[1] + kernel_size[1] - 1)
     key_image, key_kernel, key_steps = jax.random.split(jax.random.fold_in(key, 0), 3)
@@ -79,13 +81,13 @@ def pose(
     z_kernel = draw_input(key_kernel, (KERNEL_INPUT,), y.dtype)
     uniform = jnp.full(kernel_size, 1 / (kernel_size[0] * kernel_size[1]), y.dtype)
     targets, base = Targets(y, jnp.zeros_like(y), uniform), jnp.zeros(kernel_size, y.dtype)
-    hold = jnp.ones((), bool)
+    trusted = jnp.ones((), bool)
     if begun is not None:
-        # A doubtful kernel, or none, is not worth it; a known one is not touched anyway.
-        hold = begun.ok & ~(begun.agreement < UNSURE)
+        # A known kernel, whose agreement is NaN, is.
+        trusted = begun.ok & ~(begun.agreement < UNSURE)
         warm = Targets(begun.image, targets.std, (1 - _SPREAD_MASS) * begun.kernel + _SPREAD_MASS * uniform)
-        targets, base = _choose(begun.ok, (warm, jnp.log(warm.kernel)), (targets, base))
-    return Problem(y, key_steps, z_image, z_kernel, kernel, targets, base, hold)
+        targets, base = _choose(trusted, (warm, jnp.log(warm.kernel)), (targets, base))
+    return Problem(y, key_steps, z_image, z_kernel, kernel, targets, base, trusted)
 
 
 def start(problem: Problem, key: jax.Array, config: Config) -> State:
@@ -150,7 +152,7 @@ def update(
     finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads))
     updates, opt_state = optimizer(config).update(grads, state.opt_state, state.params)
     if config.hold_kernel and "kernel" in updates:
-        held = problem.hold & (step < config.hold_kernel)
+        held = problem.trusted & (step < config.hold_kernel)
         updates = {**updates, "kernel": jnp.where(held, 0, updates["kernel"])}
     params = optax.apply_updates(state.params, updates)
     skips = METHODS[config.method].prior == "extreme"
@@ -165,21 +167,26 @@ def update(
 
 
 def phase_loss(problem: Problem, posterior: Posterior, step: jax.Array, config: Config, draws: Draws) -> jax.Array:
-    """The loss of the phase that `step` falls in.
+    """The loss of the phase that `step` falls in; without trust in a classical start there is a variational one too.
 
     A switch on the loss alone, so that all phases share one compiled pass through the networks.
     """
     y = problem.y
-    losses = {
-        "prefit": lambda q: objective.prefit_loss(q, problem.targets),
-        "variational": lambda q: objective.variational_loss(
-            q, y, draws(problem, step, config), kl_weight(step, config), config
-        ),
-        "ssim": lambda q: objective.ssim_loss(q, y),
-    }
-    stops = list(itertools.accumulate(num_steps for _, num_steps in config.phases))
-    index = (step >= jnp.asarray(stops[:-1], jnp.int32)).sum()
-    return jax.lax.switch(index, [losses[name] for name, _ in config.phases], posterior)
+
+    def variational(q: Posterior) -> jax.Array:
+        return objective.variational_loss(q, y, draws(problem, step, config), kl_weight(step, config), config)
+
+    num_variational: int | jax.Array = config.variational_steps
+    if config.start == "classical":
+        least = round(_VARIATIONAL_SHARE * (config.variational_steps + config.ssim_steps))
+        num_variational = jnp.where(problem.trusted, num_variational, max(num_variational, least))
+    phase = jnp.int32(step >= config.prefit_steps) + (step >= config.prefit_steps + num_variational)
+    losses = (
+        lambda q: objective.prefit_loss(q, problem.targets),
+        variational,
+        lambda q: objective.ssim_loss(q, y),
+    )
+    return jax.lax.switch(phase, losses, posterior)
 
 
 def kl_weight(step: jax.Array, config: Config) -> jax.Array:
