@@ -276,6 +276,19 @@ def test_an_estimate_of_no_use_is_told(preset, words, capsys):
     assert words in captured.err and f"the answer is {answer}" in captured.out
 
 
+@pytest.mark.parametrize("preset", ["instant", "quick"])
+@pytest.mark.parametrize("agreement", [0.95, 0.5])
+def test_a_doubtful_kernel_is_told(preset, agreement, capsys):
+    count = {"instant": 1, "quick": 4}[preset]
+    y, kernel = np.zeros((8, 9), np.float32), np.full((3, 3), 1 / 9, np.float32)
+    candidates = Candidates(np.stack([y] * count), np.stack([kernel] * count), np.arange(count, dtype=float))
+    result = Estimate(y, y, kernel, np.zeros(0), np.array(True), np.float32(agreement), np.array(0), candidates)
+    cli._tell(cli.Task("a.png", Photo("a", y, ()), (3, 3)), result, Config.preset(preset), {"answer": "it"})
+    told = capsys.readouterr().err
+    assert ("the kernel is doubtful, for settings agree by 0.50 only" in told) is (agreement < 0.85)
+    assert ("set out from a uniform one" in told) is (agreement < 0.85 and preset == "quick")
+
+
 def test_a_blank_picture_comes_back_unharmed(tmp_path):
     Image.fromarray(np.full((72, 80), 90, np.uint8)).save(tmp_path / "a.png")
     run = deblur("a.png", "--preset=instant", "--kernel_size=7", "--nocompile_cache", "--output=out", cwd=tmp_path)

@@ -271,7 +271,8 @@ def _tell(task: Task, result: Estimate, config: Config, record: dict[str, Any]) 
         elif result.agreement < UNSURE:
             print(
                 f"{name}: the kernel is doubtful, for settings agree by {result.agreement:.2f} only (1: fully); "
-                "try another --kernel_size.",
+                + ("the network set out from a uniform one; " if config.num_steps else "")
+                + "try another --kernel_size.",
                 file=sys.stderr,
             )
         print(f"{name}: the answer is {record['answer']}")
