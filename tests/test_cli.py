@@ -13,9 +13,7 @@ from programs import ROOT, command, refused, run
 from programs import options as how
 
 from vdip_jax import Config, cli, options, results
-from vdip_jax.batches import Estimate
-from vdip_jax.candidates import Candidates
-from vdip_jax.images import Photo, read_image
+from vdip_jax.images import read_image
 
 TINY = (
     "--preset=cold",
@@ -256,37 +254,6 @@ def test_a_small_photograph_gets_a_kernel_that_it_can_show(tmp_path):
     run = deblur("a.png", "--preset=instant", "--nocompile_cache", "--output=out", cwd=tmp_path)
     assert run.returncode in (0, 2), run.stderr
     assert np.load(tmp_path / "out" / "a_kernel.npy").shape == (9, 9)
-
-
-@pytest.mark.parametrize(("preset", "words"), [("instant", "is of no use."), ("quick", "set out from a uniform")])
-def test_an_estimate_of_no_use_is_told(preset, words, capsys):
-    count = {"instant": 1, "quick": 4}[preset]
-    y, kernel = np.zeros((8, 9), np.float32), np.zeros((3, 3), np.float32)
-    criterion = np.array([np.inf, 1, 2, np.inf])[:count]
-    candidates = Candidates(np.stack([y] * count), np.stack([kernel] * count), criterion)
-    choice = np.array(0 if count == 1 else 1)
-    result = Estimate(y, y, kernel, np.zeros(count - 1), np.array(count == 4), np.float32(0), choice, candidates)
-    config = Config.preset(preset)
-    answer = cli._answer(result, config)
-    assert answer == {"instant": "the blurred image: the classical estimate was of no use"}.get(
-        preset, "the network's image"
-    )
-    cli._tell(cli.Task("a.png", Photo("a", y, ()), (3, 3)), result, config, {"answer": answer})
-    captured = capsys.readouterr()
-    assert words in captured.err and f"the answer is {answer}" in captured.out
-
-
-@pytest.mark.parametrize("preset", ["instant", "quick"])
-@pytest.mark.parametrize("agreement", [0.95, 0.5])
-def test_a_doubtful_kernel_is_told(preset, agreement, capsys):
-    count = {"instant": 1, "quick": 4}[preset]
-    y, kernel = np.zeros((8, 9), np.float32), np.full((3, 3), 1 / 9, np.float32)
-    candidates = Candidates(np.stack([y] * count), np.stack([kernel] * count), np.arange(count, dtype=float))
-    result = Estimate(y, y, kernel, np.zeros(0), np.array(True), np.float32(agreement), np.array(0), candidates)
-    cli._tell(cli.Task("a.png", Photo("a", y, ()), (3, 3)), result, Config.preset(preset), {"answer": "it"})
-    told = capsys.readouterr().err
-    assert ("the kernel is doubtful, for settings agree by 0.50 only" in told) is (agreement < 0.85)
-    assert ("set out from a uniform one" in told) is (agreement < 0.85 and preset == "quick")
 
 
 def test_a_blank_picture_comes_back_unharmed(tmp_path):

@@ -308,8 +308,7 @@ def test_refined_answer_is_one_of_four_candidates_with_the_lowest_criterion(refi
     assert candidates.image.shape == (4, *SIZE) and candidates.kernel.shape == (4, *KERNEL_SIZE)
     np.testing.assert_array_equal(refined.image, candidates.image[refined.choice])
     np.testing.assert_array_equal(refined.kernel, candidates.kernel[refined.choice])
-    # The classical estimate has to be better by a margin.
-    assert refined.choice == (candidates.criterion + [answers._HANDICAP, 0, 0, 0]).argmin()
+    assert refined.choice == answers.best(jnp.asarray(candidates.criterion), refined.agreement < classical.UNSURE)
     for image, kernel, value in zip(*candidates, strict=True):
         np.testing.assert_allclose(criterion(GRAY, image, kernel), value, rtol=1e-4)
     start, network, _, mean = candidates.kernel
@@ -318,6 +317,14 @@ def test_refined_answer_is_one_of_four_candidates_with_the_lowest_criterion(refi
     for image, kernel in zip(candidates.image[2:], candidates.kernel[2:], strict=True):
         finished = classical.finish(GRAY[..., None], kernel)
         np.testing.assert_allclose(image, finished[..., 0], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("lead", "doubtful", "choice"),
+    [(0.4, False, 0), (0.2, False, 2), (0.4, True, 2), (1.1, True, 0), (np.inf, True, 0)],
+)
+def test_the_classical_estimate_is_the_answer_only_by_a_margin(lead, doubtful, choice):
+    assert answers.best(jnp.asarray([-9 - lead, -8, -9, -8.5]), doubtful) == choice
 
 
 def test_without_a_variational_phase_std_is_the_spread_of_the_candidates(refined):

@@ -15,8 +15,8 @@ from vdip_jax.operators import observed_frame
 from vdip_jax.steps import Problem, State
 
 # The classical estimate is the answer only if its criterion is lower than another's by more than this: it is itself the
-# best of several by this criterion, which flatters it.
-_HANDICAP = 0.3
+# best of several by this criterion, which flatters it; a doubtful one most of all (docs/refinement.md).
+_HANDICAP, _HANDICAP_IN_DOUBT = 0.3, 1.0
 
 
 class Result(NamedTuple):
@@ -74,12 +74,21 @@ def of_run(problem: Problem, state: State, begun: Start | None, config: Config) 
         kernels = jnp.concatenate([begun.kernel[None], kernels, refined])
         usable = jnp.stack([begun.ok, True, True, begun.ok])
     candidates = compare(problem.y, images, kernels, usable)
-    choice = candidates.criterion.at[0].add(_HANDICAP if begun is not None else 0).argmin()
+    choice = (
+        candidates.criterion.argmin()
+        if begun is None
+        else best(candidates.criterion, begun.agreement < classical.UNSURE)
+    )
     std = frame(posterior.std)
     if begun is not None and not config.variational_steps:
         std = jnp.sqrt(((images - images[choice]) ** 2).mean(0, where=usable[:, None, None, None]))
     ok, agreement = state.ok & newest_finite, jnp.full((), jnp.nan, std.dtype) if begun is None else begun.agreement
     return Result(images[choice], std, kernels[choice], state.loss, ok, agreement, choice, candidates)
+
+
+def best(criterion: jax.Array, doubtful: bool | jax.Array) -> jax.Array:
+    """Index of the candidate to answer with; `criterion` [N], first that of the classical estimate, maybe doubtful."""
+    return criterion.at[0].add(jnp.where(doubtful, _HANDICAP_IN_DOUBT, _HANDICAP)).argmin()
 
 
 def _newest_finite(problem: Problem, state: State, config: Config) -> tuple[Posterior, jax.Array]:

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import flags
 
-from vdip_jax import METHODS, Config, Refusal, __version__, checks, metrics, options
+from vdip_jax import METHODS, Config, Refusal, __version__, checks, metrics, options, remarks
 from vdip_jax.batches import Estimate, OutOfMemory, grouped, solve_batch
-from vdip_jax.classical import UNSURE, largest_kernel
+from vdip_jax.classical import largest_kernel
 from vdip_jax.images import Photo, find_images, read_image
 from vdip_jax.results import final_losses, finite, result_paths, write_result
 from vdip_jax.runtime import describe, use_compile_cache
@@ -231,7 +231,7 @@ def _record(task: Task, result: Estimate, config: Config, seconds: float, num_st
         "seconds": round(seconds, 2),
         "steps": num_steps,
         "final_loss": final_losses(result.loss, config),
-        "answer": _answer(result, config),
+        "answer": remarks.answer(result, config),
         "agreement": finite(result.agreement),
         "criterion": [finite(value) for value in result.candidates.criterion],
         **describe(),
@@ -244,37 +244,12 @@ def _record(task: Task, result: Estimate, config: Config, seconds: float, num_st
     return record
 
 
-def _answer(result: Estimate, config: Config) -> str:
-    """Which of the candidates the answer is, in words."""
-    if config.start == "uniform":
-        return "the network's image"
-    if not np.isfinite(result.candidates.criterion[0]) and len(result.candidates.criterion) == 1:
-        return "the blurred image: the classical estimate was of no use"
-    return (
-        "the classical estimate",
-        "the network's image",
-        "the finish with the network's kernel",
-        "the finish with the mean of the classical and the network's kernel",
-    )[result.choice]
-
-
 def _tell(task: Task, result: Estimate, config: Config, record: dict[str, Any]) -> None:
     """Say what became of an image."""
     name = task.photo.name
+    for doubt in remarks.doubts(result, config):
+        print(f"{name}: {doubt}", file=sys.stderr)
     if config.start == "classical":
-        if not np.isfinite(result.candidates.criterion[0]):
-            print(
-                f"{name}: the classical estimate found no blur and is of no use"
-                + (f"; the network set out from a uniform kernel of {task.kernel_size}." if config.num_steps else "."),
-                file=sys.stderr,
-            )
-        elif result.agreement < UNSURE:
-            print(
-                f"{name}: the kernel is doubtful, for settings agree by {result.agreement:.2f} only (1: fully); "
-                + ("the network set out from a uniform one; " if config.num_steps else "")
-                + "try another --kernel_size.",
-                file=sys.stderr,
-            )
         print(f"{name}: the answer is {record['answer']}")
     if "score" in record:
         before, after = record["score"]["blurred"], record["score"]["restored"]
@@ -282,8 +257,6 @@ def _tell(task: Task, result: Estimate, config: Config, record: dict[str, Any]) 
             f"{name}: PSNR {before['psnr']:.2f} -> {after['psnr']:.2f} dB ({after['psnr'] - before['psnr']:+.2f}), "
             f"SSIM {before['ssim']:.3f} -> {after['ssim']:.3f}, protocol rgb"
         )
-    if not result.ok and config.num_steps:
-        print(f"{name}: an update was not finite; these files hold the last good state.", file=sys.stderr)
 
 
 def _flag_text(value: object) -> str:

@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 # A kernel's entries under this share of its largest, then components under this share of its mass, are noise.
 _LEAST_ENTRY, _LEAST_COMPONENT = 0.05, 0.02
@@ -45,6 +46,12 @@ def centred(kernel: jax.Array) -> jax.Array:
         starts.append((first + last) // 2)
     padded = jnp.pad(kernel, [(length // 2, length // 2) for length in kernel.shape])
     return jax.lax.dynamic_slice(padded, starts, kernel.shape)
+
+
+def extent(kernel: jax.typing.ArrayLike) -> tuple[int, int]:
+    """How many rows and columns of a kernel [kh, kw] hold more than its smallest entries."""
+    present = np.asarray(kernel) > _LEAST_ENTRY * np.max(kernel)
+    return int(present.any(1).sum()), int(present.any(0).sum())
 
 
 def likeness(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -1,0 +1,72 @@
+"""What a person is told of an answer."""
+
+import numpy as np
+import pytest
+
+from vdip_jax import Config, remarks
+from vdip_jax.batches import Estimate
+from vdip_jax.candidates import Candidates
+
+
+def estimate(preset, kernel, agreement=0.95, choice=0, useless=False, ok=True):
+    count = {"instant": 1, "quick": 4, "cold": 1}[preset]
+    y = np.zeros((8, 9), np.float32)
+    criterion = np.arange(count, dtype=float)
+    criterion[0] = np.inf if useless else 0
+    candidates = Candidates(np.stack([y] * count), np.stack([kernel] * count), criterion)
+    return Estimate(y, y, kernel, np.zeros(0), np.array(ok), np.float32(agreement), np.array(choice), candidates)
+
+
+def wide(size=(9, 11), blob=None):
+    """Fills its frame, or has entries in the first `blob` rows and columns and next to nothing elsewhere."""
+    kernel = np.ones(size, np.float32)
+    if blob:
+        kernel[:] = 1e-3
+        kernel[: blob[0], : blob[1]] = 1
+    return kernel / kernel.sum()
+
+
+@pytest.mark.parametrize("preset", ["instant", "quick", "cold"])
+def test_nothing_is_said_of_an_answer_that_nothing_speaks_against(preset):
+    agreement = np.nan if preset == "cold" else 0.95
+    assert remarks.doubts(estimate(preset, wide(), agreement), Config.preset(preset)) == []
+
+
+@pytest.mark.parametrize(
+    ("preset", "words"), [("instant", "is of no use."), ("quick", "set out from a uniform kernel of")]
+)
+def test_an_estimate_of_no_use_is_told(preset, words):
+    config = Config.preset(preset)
+    result = estimate(preset, np.zeros((9, 11)), 0, choice=1 if config.num_steps else 0, useless=True)
+    (doubt,) = remarks.doubts(result, config)
+    assert words in doubt
+    answers = {"instant": "the blurred image: the classical estimate was of no use", "quick": "the network's image"}
+    assert remarks.answer(result, config) == answers[preset]
+
+
+@pytest.mark.parametrize(("preset", "network"), [("instant", False), ("quick", True)])
+def test_a_doubtful_kernel_is_told(preset, network):
+    (doubt,) = remarks.doubts(estimate(preset, wide(), 0.5), Config.preset(preset))
+    assert "agree by 0.50 only" in doubt
+    assert ("set out from a uniform one" in doubt) is network
+
+
+@pytest.mark.parametrize(("blob", "told"), [((4, 5), "fills 4x5 of 9x11 pixels"), ((5, 5), None), ((4, 6), None)])
+def test_a_kernel_much_smaller_than_its_frame_is_told(blob, told):
+    found = remarks.doubts(estimate("instant", wide(blob=blob)), Config.preset("instant"))
+    assert [told in doubt and "--kernel_size=7 " in doubt for doubt in found] == [True] * bool(told)
+
+
+def test_of_a_known_kernel_nothing_is_said():
+    assert remarks.doubts(estimate("quick", wide(blob=(1, 2)), np.nan), Config.preset("quick")) == []
+
+
+def test_an_update_that_was_not_finite_is_told():
+    (doubt,) = remarks.doubts(estimate("cold", wide(), np.nan, ok=False), Config.preset("cold"))
+    assert "last good state" in doubt
+
+
+def test_each_candidate_has_a_name():
+    config = Config.preset("quick")
+    names = [remarks.answer(estimate("quick", wide(), choice=i), config) for i in range(4)]
+    assert len(set(names)) == 4 and names[0] == "the classical estimate"

@@ -1,0 +1,53 @@
+"""What a person should know of an answer, in words."""
+
+import numpy as np
+
+from vdip_jax import kernels
+from vdip_jax.batches import Estimate
+from vdip_jax.classical import UNSURE
+from vdip_jax.config import Config
+
+
+def answer(result: Estimate, config: Config) -> str:
+    """Which of the candidates the answer is."""
+    if config.start == "uniform":
+        return "the network's image"
+    if _useless(result) and len(result.candidates.criterion) == 1:
+        return "the blurred image: the classical estimate was of no use"
+    return (
+        "the classical estimate",
+        "the network's image",
+        "the finish with the network's kernel",
+        "the finish with the mean of the classical and the network's kernel",
+    )[result.choice]
+
+
+def doubts(result: Estimate, config: Config) -> list[str]:
+    """Why the answer may be wrong and what to do about it, a sentence each; empty if nothing tells so."""
+    height, width = result.kernel.shape
+    found = []
+    if config.start == "classical" and _useless(result):
+        begun = f"; the network set out from a uniform kernel of {height}x{width}" if config.num_steps else ""
+        found.append(f"the classical estimate found no blur and is of no use{begun}.")
+    # Of a known kernel the agreement is NaN.
+    elif result.agreement < UNSURE:
+        begun = "; the network set out from a uniform one" if config.num_steps else ""
+        found.append(
+            f"the kernel is doubtful, for settings agree by {result.agreement:.2f} only (1: fully){begun}; "
+            "try another --kernel_size."
+        )
+    elif np.isfinite(result.agreement):
+        rows, columns = kernels.extent(result.kernel)
+        if 2 * rows < height and 2 * columns < width:
+            found.append(
+                f"the kernel fills {rows}x{columns} of {height}x{width} pixels: if the blur is longer, it was "
+                f"missed; if not, --kernel_size={max(rows, columns) // 2 * 2 + 3} is faster and safer."
+            )
+    if not result.ok and config.num_steps:
+        found.append("an update was not finite; these files hold the last good state.")
+    return found
+
+
+def _useless(result: Estimate) -> bool:
+    """Whether the classical estimate collapsed."""
+    return not np.isfinite(result.candidates.criterion[0])
