@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from vdip_jax import Config, remarks
+from vdip_jax import Config, cli, remarks
 from vdip_jax.batches import Estimate
 from vdip_jax.candidates import Candidates
+from vdip_jax.images import Photo
 
 
 def estimate(preset, kernel, agreement=0.95, choice=0, useless=False, ok=True):
@@ -35,13 +36,17 @@ def test_nothing_is_said_of_an_answer_that_nothing_speaks_against(preset):
 @pytest.mark.parametrize(
     ("preset", "words"), [("instant", "is of no use."), ("quick", "set out from a uniform kernel of")]
 )
-def test_an_estimate_of_no_use_is_told(preset, words):
+def test_an_estimate_of_no_use_is_told(preset, words, capsys):
     config = Config.preset(preset)
     result = estimate(preset, np.zeros((9, 11)), 0, choice=1 if config.num_steps else 0, useless=True)
     (doubt,) = remarks.doubts(result, config)
     assert words in doubt
     answers = {"instant": "the blurred image: the classical estimate was of no use", "quick": "the network's image"}
     assert remarks.answer(result, config) == answers[preset]
+    task = cli.Task("a.png", Photo("a", result.image, ()), (9, 11))
+    cli._tell(task, result, config, {"answer": answers[preset]})
+    captured = capsys.readouterr()
+    assert captured.err == f"a: {doubt}\n" and captured.out == f"a: the answer is {answers[preset]}\n"
 
 
 @pytest.mark.parametrize(("preset", "network"), [("instant", False), ("quick", True)])

@@ -68,17 +68,12 @@ def of_run(problem: Problem, state: State, begun: Start | None, config: Config) 
     if begun is not None:
         # Two estimates err in different ways: their mean is often nearer than either.
         refined = jnp.stack([posterior.kernel, (begun.kernel + posterior.kernel) / 2])
-        doubtful = begun.agreement < classical.UNSURE
-        finished = jax.lax.map(lambda kernel: classical.finish(problem.y, kernel, doubtful), refined)
+        finished = jax.lax.map(lambda kernel: classical.finish(problem.y, kernel, ~problem.trusted), refined)
         images = jnp.concatenate([begun.image[None], images, finished])
         kernels = jnp.concatenate([begun.kernel[None], kernels, refined])
         usable = jnp.stack([begun.ok, True, True, begun.ok])
     candidates = compare(problem.y, images, kernels, usable)
-    choice = (
-        candidates.criterion.argmin()
-        if begun is None
-        else best(candidates.criterion, begun.agreement < classical.UNSURE)
-    )
+    choice = best(candidates.criterion, ~problem.trusted)
     std = frame(posterior.std)
     if begun is not None and not config.variational_steps:
         std = jnp.sqrt(((images - images[choice]) ** 2).mean(0, where=usable[:, None, None, None]))

@@ -49,7 +49,7 @@ def centred(kernel: jax.Array) -> jax.Array:
 
 
 def extent(kernel: jax.typing.ArrayLike) -> tuple[int, int]:
-    """How many rows and columns of a kernel [kh, kw] hold more than its smallest entries."""
+    """How many rows and columns of a kernel [kh, kw] hold an entry above a twentieth of its largest."""
     present = np.asarray(kernel) > _LEAST_ENTRY * np.max(kernel)
     return int(present.any(1).sum()), int(present.any(0).sum())
 
