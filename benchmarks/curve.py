@@ -6,6 +6,7 @@ Goes on where it stopped. Seconds are those of a compiled program: each is first
 is left out.
 """
 
+import itertools
 import json
 import sys
 import time
@@ -29,6 +30,7 @@ _PRESETS = flags.DEFINE_list("presets", ["instant", "quick", "cold"], "What to c
 _CROP = flags.DEFINE_integer("crop", 0, "Side in pixels of the central square to solve, 0 for the whole image.")
 _PROTOCOL = flags.DEFINE_string("protocol", "selfdeblur", f"One of {', '.join(metrics.PROTOCOLS)}.")
 _MAX_SECONDS = flags.DEFINE_float("max_seconds", float("inf"), "A run ends after so many seconds.")
+_SEEDS = flags.DEFINE_list("seeds", ["0"], "Each preset is run with each of these.")
 _OUTPUT = flags.DEFINE_string("output", "out/curve", "Folder for points.json and curve.png.")
 
 # A point is taken at most every so many times the seconds of the one before.
@@ -48,9 +50,10 @@ def main(_: Sequence[str]) -> None:
     # Images of one size together: a program is compiled once.
     pairs = sorted(datasets.choose(dataset, _ONLY.value), key=lambda pair: (pair.kernel, pair.name))
     warm = None
-    for preset in _PRESETS.value:
-        for pair in pairs:
-            if any((run["name"], run["preset"]) == (pair.name, preset) for run in runs):
+    for preset, pair in itertools.product(_PRESETS.value, pairs):
+        for seed in map(int, _SEEDS.value):
+            mine = {"name": pair.name, "preset": preset, "seed": seed}
+            if any(mine.items() <= run.items() for run in runs):
                 continue
             case = datasets.cropped(datasets.load_case(dataset, pair), _CROP.value)
             assert case.kernel is not None and case.truth is not None
@@ -58,12 +61,15 @@ def main(_: Sequence[str]) -> None:
             config = Config.preset(preset)
             if warm != program:
                 jax.clear_caches()
-                curve(case, config, last_step=1)
+                curve(case, config, seed, last_step=1)
                 warm = program
-            points = curve(case, config)
+            points = curve(case, config, seed)
             score = metrics.score(case.y, case.truth, _PROTOCOL.value)
-            runs.append({"name": pair.name, "preset": preset, "blurred": score.psnr, "points": points})
-            print(f"{pair.name} {preset}: {points[-1]['psnr']:.2f} dB after {points[-1]['seconds']:.1f} s", flush=True)
+            runs.append({**mine, "blurred": score.psnr, "points": points})
+            print(
+                f"{pair.name} {preset} seed {seed}: {points[-1]['psnr']:.2f} dB after {points[-1]['seconds']:.1f} s",
+                flush=True,
+            )
             about = {"protocol": _PROTOCOL.value, "crop": _CROP.value, "commit": commit(), **describe()}
             about["command"] = " ".join(["python", "benchmarks/curve.py", *sys.argv[1:]])
             what = f"{dataset.title}, {len(pairs)} images: PSNR against seconds of {', '.join(_PRESETS.value)}"
@@ -71,7 +77,7 @@ def main(_: Sequence[str]) -> None:
     draw(runs, folder / "curve.png")
 
 
-def curve(case: datasets.Case, config: Config, last_step: int | None = None) -> list[Point]:
+def curve(case: datasets.Case, config: Config, seed: int, last_step: int | None = None) -> list[Point]:
     """PSNR of the answer, and of what it is chosen from, at several times of one run; up to `last_step`, if given."""
     points: list[Point] = []
     # Time that went into looking, not solving.
@@ -102,7 +108,7 @@ def curve(case: datasets.Case, config: Config, last_step: int | None = None) -> 
         return ends
 
     assert case.kernel is not None
-    solve(jnp.asarray(case.y), jax.random.key(0), kernel_size=case.kernel.shape, config=config, callback=look)
+    solve(jnp.asarray(case.y), jax.random.key(seed), kernel_size=case.kernel.shape, config=config, callback=look)
     return points
 
 
@@ -124,7 +130,9 @@ def draw(runs: Sequence[dict[str, Any]], path: Path) -> None:
     for preset in dict.fromkeys(run["preset"] for run in runs):
         mine = [run for run in runs if run["preset"] == preset]
         seconds, psnr = mean_curve(mine)
-        axes.plot(seconds, psnr, drawstyle="steps-post", label=f"{preset} ({len(mine)} images)")
+        axes.plot(
+            seconds, psnr, drawstyle="steps-post", label=f"{preset} ({len({run['name'] for run in mine})} images)"
+        )
         axes.plot(seconds[-1], psnr[-1], "o", color=axes.lines[-1].get_color())
     axes.axhline(np.mean([run["blurred"] for run in runs]), linestyle=":", color="gray", label="blurred")
     axes.set(xscale="log", xlabel="seconds an image, compiled", ylabel="mean PSNR in dB")
