@@ -25,6 +25,9 @@ environment() {
     # The checkout itself runs, not an installed copy, so that an edit takes effect.
     PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
     export PYTHONPATH
+    # A chunk of steps takes its memory anew, hundreds of megabytes: in large pages where Linux leaves that to programs.
+    GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
+    export GLIBC_TUNABLES
 }
 
 # Whether the virtual environment holds the given parts. Every start waits for this answer, so no Python runs.

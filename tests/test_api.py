@@ -14,6 +14,8 @@ MODULES = [
     "checks",
     "classical",
     "config",
+    "convolution",
+    "cost",
     "generators",
     "kernels",
     "metrics",

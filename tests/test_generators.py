@@ -76,21 +76,6 @@ def test_linear_nonlocal_block_equals_the_naive_product(x64, shape):
     assert_same(jax.jit(NonLocal().apply)({"params": params}, x), expected)
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("shape", [(8, 10), (9, 7), (3, 4)])
-def test_convolution_by_matrix_product_equals_the_primitive(x64, shape, stride):
-    x, weight = random(*shape, 3), random(3, 3, 3, 4, seed=1)
-
-    def primitive(x, weight):
-        layout = ("NHWC", "HWIO", "NHWC")
-        return jax.lax.conv_general_dilated(x[None], weight, (stride, stride), "VALID", dimension_numbers=layout)[0]
-
-    probe = random(*jax.eval_shape(primitive, x, weight).shape, seed=2)
-    expected = value_and_gradients(primitive, probe, x, weight)
-    assert_same(value_and_gradients(lambda x, w: generators._convolve_matmul(x, w, stride), probe, x, weight), expected)
-    assert_same(value_and_gradients(lambda x, w: generators.convolve(x, w, stride), probe, x, weight), expected)
-
-
 @pytest.mark.parametrize("shape", [(4, 5, 2), (1, 3, 1), (2, 2, 3)])
 def test_upsampling_equals_linear_resize(x64, shape):
     def resize(x):

@@ -1,15 +1,21 @@
 """Compile cache, device record, progress."""
 
+import gzip
 import json
 import signal
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vdip_jax.runtime import Reporter, describe, heed_interrupts, raise_lost_interrupt, use_compile_cache
+from vdip_jax.runtime import Reporter, Trace, describe, heed_interrupts, raise_lost_interrupt, use_compile_cache
 from vdip_jax.solver import Progress
+
+
+def progress(step):
+    return Progress("ssim", step, 40, np.float32(0.25), np.True_, None)
 
 
 def test_the_record_of_a_run_names_device_and_versions():
@@ -73,3 +79,24 @@ def test_a_ctrl_c_that_python_dropped_is_raised_later_and_once(monkeypatch):
         raise_lost_interrupt()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_profile_is_of_the_second_chunk_and_can_be_opened(tmp_path):
+    with Trace(str(tmp_path)) as trace:
+        for step in (0, 1, 3, 5):
+            jnp.arange(10 + step).sum().block_until_ready()
+            trace(progress(step))
+    (trace_file,) = tmp_path.glob("plugins/profile/*/perfetto_trace.json.gz")
+    assert json.loads(gzip.decompress(trace_file.read_bytes()))["traceEvents"]
+    assert list(tmp_path.glob("plugins/profile/*/*.xplane.pb"))
+
+
+def test_a_profile_ends_with_the_run_and_none_is_made_unasked(tmp_path):
+    with Trace(None) as trace:
+        trace(progress(1))
+    with Trace(str(tmp_path)) as trace:
+        trace(progress(1))
+    assert list(tmp_path.glob("plugins/profile/*/*.xplane.pb"))
+    # None is running any more: else another could not begin.
+    jax.profiler.start_trace(tmp_path / "next")
+    jax.profiler.stop_trace()

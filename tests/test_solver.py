@@ -1,6 +1,9 @@
 """solve: chunks, batches, shapes, known kernels, jit and vmap, runs that break."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import scipy.signal
+from programs import ROOT
 
 from vdip_jax import Config, Progress, Refusal, Result, answers, classical, solve, steps
 from vdip_jax.candidates import criterion
@@ -387,6 +391,36 @@ def test_refined_batch_gives_each_image_its_own_answer(refined):
     assert result.choice.shape == (3,)
     alone = run(PHOTOS[1, ..., 0], jax.random.fold_in(KEY, 1), config=WARM)
     np.testing.assert_allclose(result.candidates.image[1, :2, ..., 0], alone.candidates.image[:2], atol=0.02)
+
+
+SPREAD = """
+import sys
+import jax, numpy as np
+import test_solver
+
+assert jax.device_count() == 4
+seen = []
+result = test_solver.run(np.stack([*test_solver.PHOTOS] * 2), config=test_solver.WARM, callback=seen.append)
+assert all(progress.ok.shape == progress.loss.shape == (6,) for progress in seen)
+np.savez(sys.argv[1], *jax.tree.leaves(result))
+"""
+
+
+def test_batch_spread_over_four_devices_equals_the_batch_on_one(tmp_path):
+    """Six images: the devices get two each, the last of them copies that nobody sees."""
+    environment = {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+    }
+    command = [sys.executable, "-P", "-c", SPREAD, str(tmp_path / "spread.npz")]
+    subprocess.run(command, check=True, timeout=600, env={**os.environ, **environment})
+    with np.load(tmp_path / "spread.npz") as arrays:
+        spread = list(arrays.values())
+    together = run(np.stack([*PHOTOS] * 2), config=WARM)
+    for name, a, b in zip(Result._fields[:-1], spread, together, strict=False):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=0, atol=ROUNDING, err_msg=name)
 
 
 def test_with_a_known_kernel_the_start_is_its_finish():

@@ -12,7 +12,7 @@ import numpy as np
 from vdip_jax.answers import Result
 from vdip_jax.candidates import Candidates
 from vdip_jax.config import Config
-from vdip_jax.runtime import Reporter, raise_lost_interrupt
+from vdip_jax.runtime import Reporter, Trace, raise_lost_interrupt
 from vdip_jax.solver import Progress, solve
 
 Task = TypeVar("Task")
@@ -62,6 +62,7 @@ def solve_batch(
     config: Config,
     title: str,
     keep: Callable[[Progress, Callable[[], list[Estimate]]], bool] | None = None,
+    profile: str | None = None,
     **kernel: Any,
 ) -> list[Estimate]:
     """Solve images [H, W] or [H, W, C] of one shape together, each with the draws of its own seed.
@@ -72,6 +73,7 @@ def solve_batch(
       config: settings.
       title: what progress is reported under.
       keep: called now and then with the progress and what makes the estimates so far; True ends the run with them.
+      profile: folder for a trace of a few steps.
       **kernel: `kernel_size` or `kernel`, as for `solve`.
 
     Raises:
@@ -87,10 +89,11 @@ def solve_batch(
     y = [jnp.asarray(image.reshape(*image.shape[:2], -1)) for image in images]
     count = None if len(images) == 1 else len(images)
     try:
-        with Reporter(title) as report:
+        with Reporter(title) as report, Trace(profile) as trace:
 
             def tell(progress: Progress) -> bool:
                 raise_lost_interrupt()
+                trace(progress)
                 report(progress)
                 return keep is not None and keep(progress, lambda: on_host(progress.best(), count))
 

@@ -1,25 +1,30 @@
-"""bin/bench: seconds a step of each phase, compile time and peak memory, for given image and kernel sizes."""
+"""bin/bench: seconds a step, compile time and memory for given sizes, as shares of what the machine can do."""
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags
 
 from vdip_jax import METHODS, PRESETS, Config, Refusal
 from vdip_jax.images import write_text
+from vdip_jax.runtime import commit
 from vdip_jax.timing import measure_apart, parse_case
 
 _CASES = flags.DEFINE_multi_string(
     "case",
     ["128x128:15", "128x128:31", "128x128:75", "255x255:15", "255x255:27", "255x255:75"],
-    "HEIGHTxWIDTH:KERNEL in pixels; may be repeated.",
+    "HEIGHTxWIDTH:KERNEL in pixels, or HEIGHTxWIDTH:KERNEL*IMAGES for a batch; may be repeated.",
 )
 _PRESET = flags.DEFINE_string("preset", "published", f"Settings to time: {', '.join(PRESETS)}.")
 _METHOD = flags.DEFINE_string("method", "vdip-sparse", f"One of {', '.join(METHODS)}.")
 _COLORS = flags.DEFINE_integer("colors", 3, "Colour channels of the image.", lower_bound=1, upper_bound=3)
-_STEPS = flags.DEFINE_integer("steps", 3, "Steps a measurement; the median of three is told.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 3, "Steps a measurement; the median of five is told.", lower_bound=1)
+_PROFILE = flags.DEFINE_string(
+    "profile", None, "Folder for a trace of a step of each phase, as TensorBoard, XProf and Perfetto open it."
+)
 _JSON = flags.DEFINE_string("json", None, "Also write the numbers to this file.")
 
 
@@ -29,7 +34,7 @@ def run() -> None:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Time every case in a process of its own, so that its peak memory and compile time are its own."""
+    """Time every case in processes of its own, so that its peak memory and compile time are its own."""
     del argv
     try:
         config = Config.preset(_PRESET.value, method=_METHOD.value)
@@ -37,21 +42,16 @@ def main(argv: Sequence[str]) -> None:
     except Refusal as refusal:
         sys.exit(f"bench: {refusal}")
     rows = []
-    print(f"{'image':>10} {'kernel':>6} {'canvas':>10}  {'compile s':>9}  {'seconds a step':<44} peak MB")
-    for size, kernel in cases:
-        row = measure_apart(config, size, kernel, _COLORS.value, _STEPS.value)
+    for case in cases:
+        row = measure_apart(config, case, _COLORS.value, _STEPS.value, _PROFILE.value)
         rows.append(row)
-        canvas = tuple(n + kernel - 1 for n in size)
-        steps = "  ".join(f"{name} {seconds:.3f}" for name, seconds in row["seconds_a_step"].items())
-        print(
-            f"{size[0]:>5}x{size[1]:<4} {kernel:>6} {canvas[0]:>5}x{canvas[1]:<4}  {row['compile_seconds']:>9.1f}  "
-            f"{steps:<44} {row['peak_megabytes']:.0f}",
-            flush=True,
-        )
-    _tell_ratios(rows)
+        print(_lines(row, config), flush=True)
+    for line in _ratios(rows):
+        print(line)
     if _JSON.value:
         record = {
             "command": ["bin/bench", *sys.argv[1:]],
+            "commit": commit(),
             "preset": _PRESET.value,
             "method": _METHOD.value,
             **rows[0]["where"],
@@ -60,19 +60,42 @@ def main(argv: Sequence[str]) -> None:
         write_text(Path(_JSON.value), json.dumps(record, indent=1) + "\n")
 
 
-def _tell_ratios(rows: Sequence[dict]) -> None:
+def _lines(row: Mapping[str, Any], config: Config) -> str:
+    """One case in words."""
+    height, width = row["image"]
+    seconds = row["seconds_a_step"]
+    whole = sum(seconds[name] * count for name, count in config.phases)
+    lines = [
+        f"{height}x{width}, kernel {row['kernel']}, {row['batch']} image{'s' * (row['batch'] > 1)}: "
+        f"all {config.num_steps} steps would take {whole:.0f} s; "
+        f"compiled in {row['compile_seconds']:.1f} s, from the cache in {row['compile_again_seconds']:.1f} s; "
+        f"buffers {row['buffer_megabytes']:.0f} MB, peak {row['peak_megabytes']:.0f} MB ({row['peak_is']})",
+        f"    a step: {row['gflop_a_step']} GFLOP in products, {row['gigabytes_a_step']} GB of traffic; "
+        f"the machine: {row['matmul_gflop_a_second']:.0f} GFLOP/s in a large product, "
+        f"{row['copy_gigabytes_a_second']:.1f} GB/s in a copy",
+    ]
+    for name, value in seconds.items():
+        products, traffic = row["share_of_matmul"][name], row["share_of_copy"][name]
+        lines.append(f"    {name}: {value:.4f} s, {products:.0%} of the product's rate, {traffic:.0%} of the copy's")
+    return "\n".join(lines)
+
+
+def _ratios(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Step time at the largest kernel over that at the smallest, for each image size, beside that of the canvases."""
-    for size in {tuple(row["image"]) for row in rows}:
-        alike = sorted((row for row in rows if tuple(row["image"]) == size), key=lambda row: row["kernel"])
+    lines = []
+    for image, batch in dict.fromkeys((tuple(row["image"]), row["batch"]) for row in rows):
+        alike = [row for row in rows if (tuple(row["image"]), row["batch"]) == (image, batch)]
+        alike.sort(key=lambda row: row["kernel"])
         small, large = alike[0], alike[-1]
         if small is large:
             continue
         for phase, seconds in large["seconds_a_step"].items():
-            print(
-                f"{size[0]}x{size[1]} {phase}: kernel {large['kernel']} takes "
+            lines.append(
+                f"{image[0]}x{image[1]} {phase}: kernel {large['kernel']} takes "
                 f"{seconds / small['seconds_a_step'][phase]:.2f} times kernel {small['kernel']}, "
                 f"its canvas has {large['canvas_pixels'] / small['canvas_pixels']:.2f} times the pixels"
             )
+    return lines
 
 
 if __name__ == "__main__":

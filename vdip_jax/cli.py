@@ -47,6 +47,9 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of all random draws.", lower_bound
 _TIME_BUDGET = flags.DEFINE_float(
     "time_budget", None, "Seconds an image: after them the best so far is the answer.", lower_bound=0
 )
+_PROFILE = flags.DEFINE_string(
+    "profile", None, "Folder for a trace of a few steps of each batch, as TensorBoard, XProf and Perfetto open it."
+)
 flags.adopt_module_key_flags(options)
 
 # The best so far is written anew at most this often, and never for more than a tenth of the time.
@@ -189,7 +192,8 @@ def _solve_batch(batch: Sequence[Task], kernel: np.ndarray | None, config: Confi
     try:
         images = [task.photo.pixels for task in batch]
         # Every image has the same seed: its result does not depend on what else is in the run.
-        results = solve_batch(images, [_SEED.value] * len(batch), config, title, keep, **known)
+        seeds = [_SEED.value] * len(batch)
+        results = solve_batch(images, seeds, config, title, keep, _PROFILE.value, **known)
     except OutOfMemory:
         height, width = batch[0].photo.pixels.shape[:2]
         hint = "a smaller --batch_size" if len(batch) > 1 else "a smaller --max_side"
@@ -213,7 +217,7 @@ def _record(task: Task, result: Estimate, config: Config, seconds: float, num_st
     recorded = [f"--input={source}"] + [
         f"--{flag.name}={_flag_text(flag.value)}"
         for flag in options.own_flags(sys.modules[__name__]).values()
-        if flag.name not in ("input", "overwrite", "kernel_size", "kernel") and flag.value is not None
+        if flag.name not in ("input", "overwrite", "profile", "kernel_size", "kernel") and flag.value is not None
     ]
     if _KERNEL.value is None:
         recorded.append(f"--kernel_size={task.kernel_size[0]}x{task.kernel_size[1]}")

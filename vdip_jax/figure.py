@@ -62,9 +62,10 @@ def _time(path: Path) -> None:
         config = Config.preset(_PRESET.value, method=_METHOD.value)
         cases = [parse_case(case, config) for case in _CASES.value]
         rows = []
-        for size, kernel in cases:
-            print(f"figure: timing {size[0]}x{size[1]}, kernel {kernel}", file=sys.stderr, flush=True)
-            rows.append(measure_apart(config, size, kernel, 3, 2))
+        for case in cases:
+            height, width = case.size
+            print(f"figure: timing {height}x{width}, kernel {case.kernel}", file=sys.stderr, flush=True)
+            rows.append(measure_apart(config, case, 3, 2))
         where = str(describe()["device"])
     figures.draw_time(rows, config, where, path)
 

@@ -4,7 +4,6 @@ linen lives here and nowhere else. The rest of the program sees pure functions, 
 one vector: an update is then a handful of operations and not hundreds, in compile time as in run time.
 """
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +12,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
+
+from vdip_jax.convolution import convolve
 
 KERNEL_INPUT = 200
 IMAGE_INPUT = 3
@@ -28,47 +29,6 @@ def _uniform_fan_in(fan_in: int) -> Callable[..., jax.Array]:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return init
-
-
-def convolve(padded: jax.Array, weight: jax.Array, stride: int) -> jax.Array:
-    """Cross-correlate `padded` [H + w - 1, W + w - 1, I] with `weight` [w, w, I, O], valid part.
-
-    One matrix product instead of a convolution primitive: rows of a window side by side in the depth of the
-    product, columns added up after it. On CPUs that runs several times faster than XLA's own convolution,
-    whose weight gradient inside a loop is slower still by an order of magnitude; on accelerators the
-    primitive is the fast path.
-    """
-    return jax.lax.platform_dependent(
-        padded,
-        weight,
-        cpu=lambda x, w: _convolve_matmul(x, w, stride),
-        default=lambda x, w: _convolve_primitive(x, w, stride),
-    )
-
-
-def _convolve_primitive(padded: jax.Array, weight: jax.Array, stride: int) -> jax.Array:
-    dimensions = ("NHWC", "HWIO", "NHWC")
-    return jax.lax.conv_general_dilated(padded[None], weight, (stride, stride), "VALID", dimension_numbers=dimensions)[
-        0
-    ]
-
-
-def _convolve_matmul(padded: jax.Array, weight: jax.Array, stride: int) -> jax.Array:
-    size, _, depth, features = weight.shape
-    height = (padded.shape[0] - size) // stride + 1
-    width = (padded.shape[1] - size) // stride + 1
-    rows = [padded[i : i + stride * (height - 1) + 1 : stride] for i in range(size)]
-    stacked = jnp.concatenate(rows, axis=-1)
-    columns = weight.transpose(0, 2, 1, 3).reshape(size * depth, size, features)
-    if stride == 1:
-        # All columns of the window in one product over contiguous memory, then shifted sums.
-        flat = stacked.reshape(-1, size * depth) @ columns.reshape(size * depth, -1)
-        product = flat.reshape(height, -1, size, features)
-        return functools.reduce(jnp.add, [product[:, j : j + width, j] for j in range(size)])
-    last = stride * (width - 1) + 1
-    return functools.reduce(
-        jnp.add, [jnp.tensordot(stacked[:, j : j + last : stride], columns[:, j], 1) for j in range(size)]
-    )
 
 
 def reflect(image: jax.Array) -> jax.Array:

@@ -59,6 +59,33 @@ def commit() -> str | None:
     return head + ("+" if changed else "")
 
 
+class Trace:
+    """Profiles the second chunk of steps, the first that compiles nothing. A context manager; None profiles nothing.
+
+    In `folder`/plugins/profile each trace has a folder of its own, which TensorBoard, XProf and Perfetto open.
+    """
+
+    def __init__(self, folder: str | None):
+        self._folder = folder
+        self._running = False
+
+    def __enter__(self) -> Callable[[Progress], None]:
+        return self._after_chunk
+
+    def __exit__(self, *_: object) -> None:
+        # The run may end before the chunk does.
+        if self._running:
+            jax.profiler.stop_trace()
+
+    def _after_chunk(self, progress: Progress) -> None:
+        if self._running:
+            jax.profiler.stop_trace()
+            self._running, self._folder = False, None
+        elif self._folder is not None and progress.step:
+            jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
+            self._running = True
+
+
 class Reporter:
     """Tells how a run goes: a bar on a terminal, a plain line now and then in a pipe. A context manager."""
 

@@ -1,4 +1,4 @@
-"""solve(y, key): start, phases, chunks, batches. The batch axis exists here and nowhere below."""
+"""solve(y, key): start, phases, chunks, batches over all devices. The batch axis exists here and nowhere below."""
 
 import functools
 import time
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType, PartitionSpec
 
 from vdip_jax import answers, checks, classical, steps
 from vdip_jax.answers import Result
@@ -45,8 +46,9 @@ def solve(
 ) -> Result:
     """Recover the sharp image, the blur kernel and a per-pixel uncertainty from a blurred image.
 
-    Called normally, runs compiled chunks of steps with `callback` between them. Called inside `jit` or `vmap`,
-    traces to one pure program with the same numbers to rounding; `callback` is then not called.
+    Called normally, runs compiled chunks of steps with `callback` between them, the images of a batch spread over
+    all local devices. Called inside `jit` or `vmap`, traces to one pure program with the same numbers to rounding;
+    `callback` is then not called.
 
     Args:
       y: [H, W], [H, W, C] or [B, H, W, C], floating point in [0, 1], C 1 or 3.
@@ -92,14 +94,20 @@ def solve(
     if batched and key.ndim == 0:
         key = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(y.shape[0]))
     if not checks.is_concrete(y, key, kernel):
-        return _shaped(_solve(images, key, kernel, size, config, batched), y.shape)
+        return _shaped(_solve(images, key, kernel, size, config, int(batched)), y.shape)
+    shards = 0
+    if batched:
+        shards = min(jax.local_device_count(), y.shape[0])
+        images, key = _filled(images, shards), _filled(key, shards)
 
     def tell(progress: Progress) -> bool:
         best = progress.best
         told = progress._replace(best=lambda: _shaped(best(), y.shape))
+        if batched:
+            told = told._replace(loss=told.loss[: y.shape[0]], ok=told.ok[: y.shape[0]])
         return callback is not None and callback(told) is True
 
-    return _shaped(_solve(images, key, kernel, size, config, batched, tell, chunk_steps), y.shape)
+    return _shaped(_solve(images, key, kernel, size, config, shards, tell, chunk_steps), y.shape)
 
 
 def check_sizes(image_size: tuple[int, int], kernel_size: tuple[int, int], config: Config, known: bool) -> None:
@@ -114,8 +122,16 @@ def check_sizes(image_size: tuple[int, int], kernel_size: tuple[int, int], confi
         classical.check_pyramid(image_size, kernel_size)
 
 
+def _filled(batch: jax.Array, shards: int) -> jax.Array:
+    """The first one repeated at the end, so that every shard has equally many."""
+    missing = -batch.shape[0] % shards
+    return jnp.concatenate([batch, jnp.repeat(batch[:1], missing, axis=0)]) if missing else batch
+
+
 def _shaped(result: Result, shape: tuple[int, ...]) -> Result:
-    """Images in the `shape` of y, whose channel axis may have been left out."""
+    """As many images as in the `shape` of y, whose channel axis may have been left out."""
+    if len(shape) == 4:
+        result = jax.tree.map(lambda leaf: leaf[: shape[0]], result)
     candidates = result.candidates
     *batch, count = candidates.criterion.shape
     return result._replace(
@@ -131,25 +147,25 @@ def _solve(
     kernel: jax.Array | None,
     kernel_size: tuple[int, int],
     config: Config,
-    batched: bool,
+    shards: int,
     tell: Callable[[Progress], bool] | None = None,
     chunk_steps: int | None = None,
 ) -> Result:
     """In chunks, with `tell` called between them; without one, as a single program that can be traced."""
-    begun = _start(images, kernel, kernel_size, config, batched)
+    begun = (_start if shards < 2 else _start_apart)(images, kernel, kernel_size, config, shards)
     if begun is not None:
-        started = functools.partial(_started, images, begun, batched)
+        started = functools.partial(_started, images, begun, shards)
         if tell is not None:
             no_loss, ok = jnp.full(begun.ok.shape, jnp.nan, images.dtype), jax.block_until_ready(begun).ok
             if tell(Progress("start", 0, config.num_steps, no_loss, ok, started)):
                 return started()
         if not config.num_steps:
             return started()
-    problem, state = _begin(images, keys, kernel, begun, kernel_size, config, batched)
+    problem, state = _begin(images, keys, kernel, begun, kernel_size, config, shards)
     if tell is not None:
-        return _in_chunks(problem, state, begun, config, batched, tell, chunk_steps)
-    state = _traced_steps(problem, state, 0, config.num_steps, config, batched)
-    return _finish(problem, state, begun, config, batched)
+        return _in_chunks(problem, state, begun, config, shards, tell, chunk_steps)
+    state = _traced_steps(problem, state, 0, config.num_steps, config, shards)
+    return _finish(problem, state, begun, config, shards)
 
 
 def _in_chunks(
@@ -157,7 +173,7 @@ def _in_chunks(
     state: State,
     begun: Start | None,
     config: Config,
-    batched: bool,
+    shards: int,
     tell: Callable[[Progress], bool],
     chunk_steps: int | None,
 ) -> Result:
@@ -165,21 +181,21 @@ def _in_chunks(
     while not ended:
         began = time.perf_counter()
         stop = min(done + chunk, config.num_steps)
-        state = jax.block_until_ready(_advance(problem, state, done, stop, config, batched))
+        state = jax.block_until_ready(_advance(problem, state, done, stop, config, shards))
         # The first chunk, one step, may hold the compilation and says little of the pace: grow by doubling.
         seconds = (time.perf_counter() - began) / (stop - done)
         chunk = chunk_steps or max(1, min(2 * chunk, round(_SECONDS_A_CHUNK / seconds)))
         done = stop
         # Copies, for the next chunk writes over this state.
         loss, ok = state.loss[..., done - 1], jnp.array(state.ok, copy=True)
-        best = functools.cache(functools.partial(_finish, problem, state, begun, config, batched))
+        best = functools.cache(functools.partial(_finish, problem, state, begun, config, shards))
         told = Progress(config.phase_of(done - 1), done, config.num_steps, loss, ok, best)
         ended = tell(told) or done == config.num_steps
     return best()
 
 
 def _start(
-    images: jax.Array, kernel: jax.Array | None, kernel_size: tuple[int, int], config: Config, batched: bool
+    images: jax.Array, kernel: jax.Array | None, kernel_size: tuple[int, int], config: Config, shards: int
 ) -> Start | None:
     """The classical estimate, if the settings ask for one; with a known kernel only the image is estimated."""
     if config.start != "classical":
@@ -190,10 +206,14 @@ def _start(
             return classical.deblur(y, kernel_size)
         return Start(classical.finish(y, kernel), kernel, jnp.ones((), bool), jnp.full((), jnp.nan, y.dtype))
 
-    return jax.vmap(one)(images) if batched else one(images)
+    return _over_images(one, shards)(images)
 
 
-@functools.partial(jax.jit, static_argnames=("kernel_size", "config", "batched"))
+# Over several devices as one program; on one, each scale's program serves again where it is needed again.
+_start_apart = jax.jit(_start, static_argnames=("kernel_size", "config", "shards"))
+
+
+@functools.partial(jax.jit, static_argnames=("kernel_size", "config", "shards"))
 def _begin(
     images: jax.Array,
     keys: jax.Array,
@@ -201,35 +221,43 @@ def _begin(
     begun: Start | None,
     kernel_size: tuple[int, int],
     config: Config,
-    batched: bool,
+    shards: int,
 ) -> tuple[Problem, State]:
     def one(y: jax.Array, key: jax.Array, begun: Start | None) -> tuple[Problem, State]:
         problem = steps.pose(y, key, kernel_size, kernel, begun)
         return problem, steps.start(problem, key, config)
 
-    return jax.vmap(one)(images, keys, begun) if batched else one(images, keys, begun)
+    return _over_images(one, shards)(images, keys, begun)
 
 
-def _steps(problem: Problem, state: State, first: Any, stop: Any, config: Config, batched: bool) -> State:
+def _steps(problem: Problem, state: State, first: Any, stop: Any, config: Config, shards: int) -> State:
     def body(step: jax.Array, state: State) -> State:
         # The step number has no batch axis: were it batched, every phase's loss would be computed each time.
-        update = functools.partial(steps.update, step=step, config=config)
-        return (jax.vmap(update) if batched else update)(problem, state)
+        return _over_images(functools.partial(steps.update, step=step, config=config), shards)(problem, state)
 
     return jax.lax.fori_loop(first, stop, body, state)
 
 
 # A chunk writes its state over the old one; inside somebody else's program there is no buffer to give away.
-_advance = jax.jit(_steps, static_argnames=("config", "batched"), donate_argnames="state")
-_traced_steps = jax.jit(_steps, static_argnames=("config", "batched"))
+_advance = jax.jit(_steps, static_argnames=("config", "shards"), donate_argnames="state")
+_traced_steps = jax.jit(_steps, static_argnames=("config", "shards"))
 
 
-@functools.partial(jax.jit, static_argnames="batched")
-def _started(images: jax.Array, begun: Start, batched: bool) -> Result:
-    return (jax.vmap(answers.of_start) if batched else answers.of_start)(images, begun)
+@functools.partial(jax.jit, static_argnames="shards")
+def _started(images: jax.Array, begun: Start, shards: int) -> Result:
+    return _over_images(answers.of_start, shards)(images, begun)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "batched"))
-def _finish(problem: Problem, state: State, begun: Start | None, config: Config, batched: bool) -> Result:
-    answer = functools.partial(answers.of_run, config=config)
-    return (jax.vmap(answer) if batched else answer)(problem, state, begun)
+@functools.partial(jax.jit, static_argnames=("config", "shards"))
+def _finish(problem: Problem, state: State, begun: Start | None, config: Config, shards: int) -> Result:
+    return _over_images(functools.partial(answers.of_run, config=config), shards)(problem, state, begun)
+
+
+def _over_images(function: Callable, shards: int) -> Callable:
+    """`function` of one image for a batch that is spread over so many devices; for 0 as it is."""
+    if shards < 2:
+        return jax.vmap(function) if shards else function
+    mesh = jax.make_mesh((shards,), ("image",), axis_types=(AxisType.Auto,), devices=jax.local_devices()[:shards])
+    spec = PartitionSpec("image")
+    # Devices have nothing to tell each other, and the loops below need not know that there are several.
+    return jax.shard_map(jax.vmap(function), mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)

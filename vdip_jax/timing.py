@@ -1,11 +1,14 @@
-"""Seconds a step, compile time and peak memory for an image and kernel of given sizes."""
+"""Seconds a step, compile time and peak memory for given sizes, beside what the machine can do."""
 
 import concurrent.futures
+import itertools
 import multiprocessing
 import resource
 import statistics
+import tempfile
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,65 +16,172 @@ import jax.numpy as jnp
 from vdip_jax import checks, solver
 from vdip_jax.checks import Refusal
 from vdip_jax.config import Config
+from vdip_jax.cost import multiply_adds
 from vdip_jax.runtime import describe
 
-
-def measure_apart(config: Config, size: tuple[int, int], kernel: int, colors: int, num_steps: int) -> dict[str, Any]:
-    """`measure` in a process of its own, so that peak memory and compile time are its own."""
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as process:
-        return process.submit(measure, config, size, kernel, colors, num_steps).result()
+_REPEATS = 5
+# Of a loop that measures the machine.
+_TURNS = 20
 
 
-def measure(config: Config, size: tuple[int, int], kernel: int, colors: int, num_steps: int) -> dict[str, Any]:
-    """Compile for an image of `size` with a square `kernel` and time `num_steps` steps of each phase."""
-    y = jax.random.uniform(jax.random.key(0), (*size, colors))
-    began = time.perf_counter()
-    begin = (y, jax.random.key(0), None, None)
-    problem, state = jax.block_until_ready(
-        solver._begin(*begin, kernel_size=(kernel, kernel), config=config, batched=False)
-    )
-    compiled = solver._advance.lower(problem, state, 0, 1, config=config, batched=False).compile()
-    compile_seconds = time.perf_counter() - began
-    seconds, first = {}, 0
-    for name, phase_steps in config.phases:
-        last = min(num_steps, phase_steps)
-        state = jax.block_until_ready(compiled(problem, state, first, first + 1))
-        runs = []
-        for _ in range(3):
-            began = time.perf_counter()
-            state = jax.block_until_ready(compiled(problem, state, first, first + last))
-            runs.append((time.perf_counter() - began) / last)
-        seconds[name] = statistics.median(runs)
-        first += phase_steps
-    statistics_of_device = jax.devices()[0].memory_stats() or {}
-    peak = statistics_of_device.get("peak_bytes_in_use", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-    assert bool(jnp.isfinite(state.params["image"]).all())
-    return {
-        "image": list(size),
-        "kernel": kernel,
-        "canvas_pixels": (size[0] + kernel - 1) * (size[1] + kernel - 1),
-        "colors": colors,
-        "compile_seconds": round(compile_seconds, 2),
-        "seconds_a_step": {name: round(value, 4) for name, value in seconds.items()},
-        "peak_megabytes": round(peak / 1e6, 1),
-        "peak_is": "device memory" if statistics_of_device else "resident memory of the process, compiler included",
-        "where": describe(),
-    }
+class Case(NamedTuple):
+    """What to time: image size (height, width) and kernel side in pixels, images a batch."""
+
+    size: tuple[int, int]
+    kernel: int
+    batch: int = 1
 
 
-def parse_case(case: str, config: Config) -> tuple[tuple[int, int], int]:
-    """Image size (height, width) and kernel side of HEIGHTxWIDTH:KERNEL.
+def parse_case(text: str, config: Config) -> Case:
+    """The case that HEIGHTxWIDTH:KERNEL or HEIGHTxWIDTH:KERNEL*BATCH stands for.
 
     Raises:
       Refusal: for other text, or sizes that cannot be solved.
     """
     try:
-        image, kernel = case.split(":")
+        image, rest = text.split(":")
+        side, _, batch = rest.partition("*")
         height, width = image.split("x")
-        size, side = (int(height), int(width)), int(kernel)
+        case = Case((int(height), int(width)), int(side), int(batch or 1))
+        if case.batch < 1:
+            raise ValueError
     except ValueError:
-        raise Refusal(f"--case must be HEIGHTxWIDTH:KERNEL such as 128x128:31, got {case!r}.") from None
-    checks.check_kernel_size(side, size)
-    checks.check_canvas(size, (side, side), *config.least_canvas)
-    return size, side
+        raise Refusal(
+            f"--case must be HEIGHTxWIDTH:KERNEL, or HEIGHTxWIDTH:KERNEL*IMAGES, such as 128x128:31, got {text!r}."
+        ) from None
+    checks.check_kernel_size(case.kernel, case.size)
+    checks.check_canvas(case.size, (case.kernel, case.kernel), *config.least_canvas)
+    return case
+
+
+def measure_apart(
+    config: Config, case: Case, colors: int, num_steps: int, profile: str | None = None
+) -> dict[str, Any]:
+    """`measure` in a process of its own, so that peak memory and compile time are its own, and a second one after it.
+
+    The second finds the compiled programs in the cache that the first one filled.
+    """
+    with tempfile.TemporaryDirectory() as cache:
+        row = _apart(measure, config, case, colors, num_steps, cache, profile)
+        row["compile_again_seconds"] = _apart(compile_seconds, config, case, colors, cache)
+    return row
+
+
+def _apart(function: Callable, *arguments: Any) -> Any:
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as process:
+        return process.submit(function, *arguments).result()
+
+
+def compile_seconds(config: Config, case: Case, colors: int, cache: str) -> float:
+    """Seconds until the first update can run, with the compile cache in the folder `cache`."""
+    return _compiled(config, case, colors, cache)[0]
+
+
+def measure(
+    config: Config, case: Case, colors: int, num_steps: int, cache: str, profile: str | None = None
+) -> dict[str, Any]:
+    """Compile for the case and time `num_steps` steps of each phase; rates of the machine before and after.
+
+    Args:
+      config: settings.
+      case: what to time.
+      colors: channels of the image.
+      num_steps: steps a measurement.
+      cache: folder of the compile cache.
+      profile: folder for a trace of one step of each phase, made after the measurement.
+
+    Returns:
+      A row ready for JSON. Shares are of the rates measured here: operations of matrix products, counted
+      directly, against the rate of a large product; traffic as XLA counts it, as if nothing stayed in a cache,
+      against the rate of a copy.
+    """
+    seconds_compile, problem, state, compiled = _compiled(config, case, colors, cache)
+    limits = machine_limits()
+    seconds, first = {}, 0
+    for name, phase_steps in config.phases:
+        last = min(num_steps, phase_steps)
+        state = jax.block_until_ready(compiled(problem, state, first, first + 1))
+        runs = []
+        for _ in range(_REPEATS):
+            began = time.perf_counter()
+            state = jax.block_until_ready(compiled(problem, state, first, first + last))
+            runs.append((time.perf_counter() - began) / last)
+        seconds[name] = statistics.median(runs)
+        first += phase_steps
+    # After the peak of a step is known; the machine may have become slower or faster in between.
+    of_device = jax.devices()[0].memory_stats() or {}
+    peak = of_device.get("peak_bytes_in_use", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    again = machine_limits()
+    limits = {name: max(rate, again[name]) for name, rate in limits.items()}
+    assert bool(jnp.isfinite(state.params["image"]).all())
+    if profile is not None:
+        with jax.profiler.trace(profile, create_perfetto_trace=True):
+            for first in itertools.accumulate((count for _, count in config.phases[:-1]), initial=0):
+                state = jax.block_until_ready(compiled(problem, state, first, first + 1))
+    canvas = (case.size[0] + case.kernel - 1, case.size[1] + case.kernel - 1)
+    gflop = 2e-9 * case.batch * multiply_adds(canvas, (case.kernel, case.kernel), config, colors)
+    analysis = compiled.cost_analysis() or {}
+    gigabytes = analysis.get("bytes accessed", float("nan")) / 1e9
+    memory = compiled.memory_analysis()
+    buffers = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return {
+        "image": list(case.size),
+        "kernel": case.kernel,
+        "batch": case.batch,
+        "canvas_pixels": canvas[0] * canvas[1],
+        "colors": colors,
+        "compile_seconds": round(seconds_compile, 2),
+        "seconds_a_step": {name: round(value, 4) for name, value in seconds.items()},
+        "gflop_a_step": round(gflop, 2),
+        "gigabytes_a_step": round(gigabytes, 2),
+        **{name: round(rate, 1) for name, rate in limits.items()},
+        "share_of_matmul": {
+            name: round(gflop / value / limits["matmul_gflop_a_second"], 3) for name, value in seconds.items()
+        },
+        "share_of_copy": {
+            name: round(gigabytes / value / limits["copy_gigabytes_a_second"], 3) for name, value in seconds.items()
+        },
+        "buffer_megabytes": round((buffers + memory.temp_size_in_bytes) / 1e6, 1),
+        "peak_megabytes": round(peak / 1e6, 1),
+        "peak_is": "device memory" if of_device else "resident memory of the process, compiler included",
+        "where": describe(),
+    }
+
+
+def machine_limits() -> dict[str, float]:
+    """Rates of a large float32 matrix product, at JAX's default precision, and of a copy (bytes read and written)."""
+    large = jax.default_backend() != "cpu"
+    side, entries = (8192, 2**28) if large else (2048, 2**25)
+    line = jnp.ones(entries)
+    return {
+        "matmul_gflop_a_second": 2e-9 * side**3 / _best_seconds(lambda x: x @ x / side, jnp.ones((side, side))),
+        "copy_gigabytes_a_second": 2e-9 * line.nbytes / _best_seconds(lambda x: x + 1, line),
+    }
+
+
+def _best_seconds(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> float:
+    """Seconds of `function` within a loop, as in the solver: memory new to a process takes longer than its use."""
+    repeated = jax.jit(lambda x: jax.lax.fori_loop(0, _TURNS, lambda _, x: function(x), x))
+    jax.block_until_ready(repeated(x))
+    runs = []
+    for _ in range(_REPEATS):
+        began = time.perf_counter()
+        jax.block_until_ready(repeated(x))
+        runs.append((time.perf_counter() - began) / _TURNS)
+    return min(runs)
+
+
+def _compiled(config: Config, case: Case, colors: int, cache: str) -> tuple[float, Any, Any, Any]:
+    """Seconds to compile, problem and state to begin with, and the compiled loop over updates."""
+    jax.config.update("jax_compilation_cache_dir", cache)
+    batched = case.batch > 1
+    y = jax.random.uniform(jax.random.key(0), (case.batch, *case.size, colors))
+    keys = jax.random.split(jax.random.key(0), case.batch)
+    began = time.perf_counter()
+    begin = (y, keys) if batched else (y[0], keys[0])
+    problem, state = jax.block_until_ready(
+        solver._begin(*begin, None, None, kernel_size=(case.kernel, case.kernel), config=config, shards=int(batched))
+    )
+    compiled = solver._advance.lower(problem, state, 0, 1, config=config, shards=int(batched)).compile()
+    return time.perf_counter() - began, problem, state, compiled
