@@ -5,6 +5,8 @@ import json
 
 from programs import refused, run
 
+from vdip_jax import bench as program
+
 bench = functools.partial(run, "bench")
 
 
@@ -13,23 +15,38 @@ def test_a_case_that_is_none_is_refused():
         refused(bench(f"--case={case}"))
 
 
-def test_numbers_are_told_and_written(tmp_path):
-    cases = ("--case=33x33:3", "--case=33x33:5", "--case=33x33:5*2")
+def test_numbers_are_told_and_written(monkeypatch, tmp_path):
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     files = (f"--json={tmp_path / 'b.json'}", f"--profile={tmp_path / 'profile'}")
-    run = bench("--preset=cold", "--steps=1", "--colors=1", *cases, *files)
+    run = bench("--preset=cold", "--steps=1", "--colors=1", "--case=33x33:3", "--case=33x33:3*2", *files)
     assert run.returncode == 0, run.stderr
-    assert "33x33 ssim: kernel 5 takes" in run.stdout
+    assert "33x33, kernel 3, 2 images: all 600 steps would take" in run.stdout
     record = json.loads((tmp_path / "b.json").read_text())
-    assert [(case["kernel"], case["batch"]) for case in record["cases"]] == [(3, 1), (5, 1), (5, 2)]
-    for case in record["cases"]:
+    one, two = record["cases"]
+    assert (one["kernel"], one["batch"], two["batch"]) == (3, 1, 2)
+    for case in (one, two):
         phases = {"prefit", "variational", "ssim"}
         assert set(case["seconds_a_step"]) == set(case["share_of_matmul"]) == set(case["share_of_copy"]) == phases
         numbers = [case[name] for name in case if name.endswith(("seconds", "megabytes", "_a_second", "_a_step"))]
         assert min(value for value in numbers if not isinstance(value, dict)) > 0
         assert 0 < min(case["share_of_matmul"].values()) and max(case["share_of_matmul"].values()) < 1
         assert case["compile_again_seconds"] < case["compile_seconds"]
-    one, two = record["cases"][1:]
     # Both are rounded to 0.01.
     assert abs(two["gflop_a_step"] - 2 * one["gflop_a_step"]) <= 0.02
-    assert len(list(tmp_path.glob("profile/plugins/profile/*/*.xplane.pb"))) == 3
+    assert len(list(tmp_path.glob("profile/plugins/profile/*/*.xplane.pb"))) == 2
     assert record["versions"]["jax"]
+
+
+def test_kernels_of_one_image_size_are_compared():
+    def row(kernel, pixels, seconds, batch=1):
+        return {
+            "image": [33, 40],
+            "batch": batch,
+            "kernel": kernel,
+            "canvas_pixels": pixels,
+            "seconds_a_step": {"ssim": seconds},
+        }
+
+    rows = [row(9, 150, 0.6), row(3, 100, 0.5), row(5, 120, 0.5), row(3, 100, 9.0, batch=2)]
+    (line,) = program._ratios(rows)
+    assert line == "33x40 ssim: kernel 9 takes 1.20 times kernel 3, its canvas has 1.50 times the pixels"

@@ -20,8 +20,6 @@ from vdip_jax.cost import multiply_adds
 from vdip_jax.runtime import describe
 
 _REPEATS = 5
-# Of a loop that measures the machine.
-_TURNS = 20
 
 
 class Case(NamedTuple):
@@ -155,20 +153,20 @@ def machine_limits() -> dict[str, float]:
     side, entries = (8192, 2**28) if large else (2048, 2**25)
     line = jnp.ones(entries)
     return {
-        "matmul_gflop_a_second": 2e-9 * side**3 / _best_seconds(lambda x: x @ x / side, jnp.ones((side, side))),
-        "copy_gigabytes_a_second": 2e-9 * line.nbytes / _best_seconds(lambda x: x + 1, line),
+        "matmul_gflop_a_second": 2e-9 * side**3 / _best_seconds(lambda x: x @ x / side, jnp.ones((side, side)), 3),
+        "copy_gigabytes_a_second": 2e-9 * line.nbytes / _best_seconds(lambda x: x + 1, line, 20),
     }
 
 
-def _best_seconds(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> float:
+def _best_seconds(function: Callable[[jax.Array], jax.Array], x: jax.Array, turns: int) -> float:
     """Seconds of `function` within a loop, as in the solver: memory new to a process takes longer than its use."""
-    repeated = jax.jit(lambda x: jax.lax.fori_loop(0, _TURNS, lambda _, x: function(x), x))
+    repeated = jax.jit(lambda x: jax.lax.fori_loop(0, turns, lambda _, x: function(x), x))
     jax.block_until_ready(repeated(x))
     runs = []
     for _ in range(_REPEATS):
         began = time.perf_counter()
         jax.block_until_ready(repeated(x))
-        runs.append((time.perf_counter() - began) / _TURNS)
+        runs.append((time.perf_counter() - began) / turns)
     return min(runs)
 
 
