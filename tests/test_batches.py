@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from vdip_jax import Config, batches
-from vdip_jax.batches import OutOfMemory, grouped, solve_batch
+from vdip_jax import Config, Refusal, batches
+from vdip_jax.batches import OutOfMemory, grouped, room, solve_batch
+from vdip_jax.cost import memory
 
 TINY = Config.preset("cold", channels=4, prefit_steps=2, variational_steps=2, ssim_steps=2)
 
@@ -13,6 +14,24 @@ def test_groups_fill_up_with_what_is_alike_in_the_order_of_their_first():
     assert grouped(["a1", "b1", "a2", "a3", "b2"], lambda task: task[0], 2) == [["a1", "a2"], ["b1", "b2"], ["a3"]]
     assert grouped(["a1", "b1", "a2"], lambda task: task[0], 1) == [["a1"], ["b1"], ["a2"]]
     assert grouped([], str, 3) == []
+
+
+def test_as_many_images_as_memory_has_room_for():
+    one = memory((40, 44), (5, 5), TINY, 3)
+    assert room((40, 44, 3), (5, 5), TINY, 3 * one + 1, "--max_side") == 3
+    assert room((40, 44, 3), (5, 5), TINY, one, "--max_side") == 1
+    assert room((40, 44), (5, 5), TINY, one, "--max_side") >= 1
+
+
+def test_an_image_without_room_is_refused_with_the_size_that_fits():
+    limit = memory((400, 300), (5, 5), TINY, 3) // 2
+    with pytest.raises(Refusal, match=r"^300x400 pixels need about .* GB of memory.*give --max_side=(\d+)\.$") as told:
+        room((400, 300, 3), (5, 5), TINY, limit, "--max_side")
+    side = int(str(told.value).rpartition("=")[2][:-1])
+    assert 200 < side < 400
+    assert room((side, side * 300 // 400, 3), (5, 5), TINY, limit, "--max_side") == 1
+    with pytest.raises(Refusal, match="no size fits: take --preset=quick"):
+        room((400, 300, 3), (5, 5), TINY, 1000, "--max_side")
 
 
 def test_an_image_does_not_depend_on_what_it_is_solved_beside(quick_compilation):

@@ -217,6 +217,13 @@ def test_instant_answers_with_the_classical_estimate_alone(tmp_path):
     assert "--preset=instant" in record["flags"]
 
 
+def test_a_photograph_too_large_for_memory_is_refused_with_the_size_that_fits(tmp_path):
+    blurred(tmp_path / "a.png")
+    run = deblur("a.png", "--preset=published", "--kernel_size=7", "--max_memory=0.1", "--output=out", cwd=tmp_path)
+    refused(run, "a.png: ", "GB of memory", "--max_side=")
+    assert not (tmp_path / "out").exists()
+
+
 def test_time_budget_ends_a_run_with_the_best_so_far(tmp_path):
     blurred(tmp_path / "a.png")
     run = deblur("a.png", *WARM, "--ssim_steps=200000", "--time_budget=1", cwd=tmp_path)

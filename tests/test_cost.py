@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vdip_jax import Config
-from vdip_jax.cost import multiply_adds
+from vdip_jax import Config, solver
+from vdip_jax.cost import largest_side, memory, multiply_adds
 from vdip_jax.steps import estimate, pose, start
 
 
@@ -53,3 +53,28 @@ def test_published_network_costs_what_was_counted_before():
         canvas = (127 + kernel, 127 + kernel)
         count = 2e-9 * multiply_adds(canvas, (kernel, kernel), Config(), 3)
         np.testing.assert_allclose(count, gflop, rtol=0.025)
+
+
+def test_memory_is_what_the_compiler_plans():
+    """For the small network, whose program compiles soon; within a sixth."""
+    config, size, kernel = Config.preset("cold"), (150, 170), (31, 31)
+    begin = jax.jit(lambda y, key: solver._begin(y, key, None, None, kernel_size=kernel, config=config, shards=0))
+    problem, state = jax.eval_shape(begin, jnp.zeros((*size, 3)), jax.random.key(0))
+    plan = solver._advance.lower(problem, state, 0, 1, config=config, shards=0).compile().memory_analysis()
+    planned = plan.temp_size_in_bytes + plan.argument_size_in_bytes
+    np.testing.assert_allclose(memory(size, kernel, config, 3), planned, rtol=1 / 6)
+
+
+def test_memory_of_a_classical_estimate_alone_needs_no_network():
+    instant, quick = Config.preset("instant"), Config.preset("quick")
+    assert 0 < 5 * memory((300, 400), (31, 31), instant, 3) < memory((300, 400), (31, 31), quick, 3)
+
+
+def test_largest_side_fits_and_a_larger_one_does_not():
+    config, limit = Config(), 10**9
+    side = largest_side((300, 400), (31, 31), config, 3, limit)
+    assert memory((side * 3 // 4, side), (31, 31), config, 3) <= limit
+    # Tried in steps of a 64th.
+    assert memory(((side + 7) * 3 // 4, side + 7), (31, 31), config, 3) > limit
+    assert largest_side((300, 400), (31, 31), config, 3, 10**12) == 400
+    assert largest_side((300, 400), (31, 31), config, 3, 1000) == 0

@@ -8,6 +8,7 @@ import pytest
 from vdip_jax import Config, Refusal, evaluation, records
 from vdip_jax.batches import Estimate, OutOfMemory
 from vdip_jax.candidates import Candidates
+from vdip_jax.cost import memory
 from vdip_jax.datasets import find_dataset
 from vdip_jax.evaluation import Plan, make_tasks, pending, solve_tasks, summary
 from vdip_jax.images import write_image
@@ -90,6 +91,19 @@ def test_too_large_a_batch_is_split(dataset, tmp_path, solver):
     found, _ = run(dataset, tmp_path, batch_size=3)
     assert [size for size, *_ in solver["batches"]] == [3, 2, 1, 1, 1, 1]
     assert not any(record["failed"] for record in found.values())
+
+
+def test_a_batch_for_which_there_is_no_room_is_split_before_it_is_begun(dataset, tmp_path, solver):
+    most = 2 * memory((50, 60), (3, 5), CONFIG, 1)
+    found, _ = run(dataset, tmp_path, batch_size=3, max_memory=most)
+    assert [size for size, *_ in solver["batches"]] == [2, 1, 1]
+    assert not any(record["failed"] for record in found.values())
+
+
+def test_an_image_for_which_there_is_no_room_is_not_begun(dataset, tmp_path, solver):
+    found, _ = run(dataset, tmp_path, max_memory=10**6)
+    assert not solver["batches"]
+    assert all("pixels need about" in record["failed"] for record in found.values())
 
 
 def test_an_image_too_large_for_memory_fails_alone(dataset, tmp_path, solver):

@@ -11,7 +11,9 @@ import numpy as np
 
 from vdip_jax.answers import Result
 from vdip_jax.candidates import Candidates
+from vdip_jax.checks import Refusal
 from vdip_jax.config import Config
+from vdip_jax.cost import largest_side, memory
 from vdip_jax.runtime import Reporter, Trace, raise_lost_interrupt
 from vdip_jax.solver import Progress, solve
 
@@ -40,6 +42,25 @@ def on_host(result: Result, count: int | None) -> list[Estimate]:
     host = jax.tree.map(np.asarray, result)
     parts = [host] if count is None else [jax.tree.map(operator.itemgetter(i), host) for i in range(count)]
     return [Estimate(*part) for part in parts]
+
+
+def room(shape: tuple[int, ...], kernel_size: tuple[int, int], config: Config, limit: int, flag: str) -> int:
+    """How many images of a `shape` [H, W] or [H, W, C] can be solved at once within `limit` bytes on each device.
+
+    Raises:
+      Refusal: if not even one; it says which size would fit, to be given as `flag`.
+    """
+    height, width, *channels = shape
+    image_size, colors = (height, width), channels[0] if channels else 1
+    one = memory(image_size, kernel_size, config, colors)
+    if one <= limit:
+        # Devices that a CPU is split into share its memory.
+        return limit // one * (1 if jax.default_backend() == "cpu" else jax.local_device_count())
+    side = largest_side(image_size, kernel_size, config, colors, limit)
+    raise Refusal(
+        f"{width}x{height} pixels need about {one / 1e9:.1f} GB of memory, and there are {limit / 1e9:.1f}; "
+        + (f"give {flag}={side}." if side else "no size fits: take --preset=quick, or --preset=instant.")
+    )
 
 
 def grouped(tasks: Sequence[Task], likeness: Callable[[Task], Hashable], batch_size: int) -> list[list[Task]]:

@@ -12,7 +12,7 @@ import numpy as np
 from absl import flags
 
 from vdip_jax import METHODS, Config, Refusal, __version__, checks, metrics, options, remarks
-from vdip_jax.batches import Estimate, OutOfMemory, grouped, solve_batch
+from vdip_jax.batches import Estimate, OutOfMemory, grouped, room, solve_batch
 from vdip_jax.classical import largest_kernel
 from vdip_jax.images import Photo, find_images, read_image
 from vdip_jax.results import final_losses, finite, result_paths, write_result
@@ -76,15 +76,17 @@ def main(argv: Sequence[str]) -> None:
         config = options.make_config(_METHOD.value)
         kernel = _known_kernel()
         tasks = _tasks(argv[1:], kernel, config)
+        batch_size = min(options.BATCH_SIZE.value, _room(tasks, config))
         output = _output_folder(tasks)
+        if batch_size < min(options.BATCH_SIZE.value, len(tasks)):
+            print(f"deblur: batches of {batch_size}, for more there is no room in memory.", file=sys.stderr)
     except Refusal as refusal:
         sys.exit(f"deblur: {refusal}")
     if options.COMPILE_CACHE.value:
         use_compile_cache()
     try:
-        finished = [
-            _solve_batch(batch, kernel, config, output) for batch in grouped(tasks, _likeness, options.BATCH_SIZE.value)
-        ]
+        batches = grouped(tasks, _likeness, batch_size)
+        finished = [_solve_batch(batch, kernel, config, output) for batch in batches]
     except KeyboardInterrupt:
         print(f"deblur: stopped; {output} holds images finished before and the best so far.", file=sys.stderr)
         sys.exit(130)
@@ -160,6 +162,17 @@ def _output_folder(tasks: Sequence[Task]) -> Path:
     except OSError as error:
         raise Refusal(f"--output={folder}: expected a folder that can be written to ({error.strerror}).") from None
     return folder
+
+
+def _room(tasks: Sequence[Task], config: Config) -> int:
+    """How many of the photographs fit into memory at once, whichever they are; refused if one alone does not."""
+    limit, counts = options.max_memory(), []
+    for task in tasks:
+        try:
+            counts.append(room(task.photo.pixels.shape, task.kernel_size, config, limit, "--max_side"))
+        except Refusal as refusal:
+            raise Refusal(f"{task.source}: {refusal}") from None
+    return min(counts)
 
 
 def _likeness(task: Task) -> Hashable:

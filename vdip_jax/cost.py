@@ -1,9 +1,60 @@
-"""What an update of the networks costs, by arithmetic."""
+"""What solving costs, by arithmetic: operations of an update, memory of a run."""
 
+import functools
 import itertools
 
+import jax
+import jax.numpy as jnp
+
+from vdip_jax import steps
 from vdip_jax.config import METHODS, Config
 from vdip_jax.generators import IMAGE_INPUT, KERNEL_INPUT
+
+# Bytes of float32 buffers for each pixel of the canvas, as XLA plans them on a CPU for canvases from 158 to 542 pixels,
+# 32 to 128 channels: a step, for each channel of the network and beside that; the classical estimate, for each colour
+# and beside that. Within a sixth of the plan, mostly above it.
+_STEP, _STEP_CHANNEL = 1500, 92
+_CLASSICAL, _CLASSICAL_COLOR = 120, 60
+
+
+def memory(image_size: tuple[int, int], kernel_size: tuple[int, int], config: Config, colors: int) -> int:
+    """Bytes of device memory that solving one image of a batch takes, about; in float32.
+
+    Args:
+      image_size, kernel_size: (height, width) in pixels.
+      config: settings.
+      colors: channels of the image.
+    """
+    pixels = (image_size[0] + kernel_size[0] - 1) * (image_size[1] + kernel_size[1] - 1)
+    classical = pixels * (_CLASSICAL + _CLASSICAL_COLOR * colors) if config.start == "classical" else 0
+    if not config.num_steps:
+        return classical
+    return max(classical, _state(kernel_size, config, colors) + pixels * (_STEP + _STEP_CHANNEL * config.channels))
+
+
+@functools.cache
+def _state(kernel_size: tuple[int, int], config: Config, colors: int) -> int:
+    """Bytes of the networks' parameters and what the optimizer keeps of them, whatever the image's size."""
+    side = config.least_canvas[0]
+
+    def state() -> steps.State:
+        key = jax.random.key(0)
+        return steps.start(steps.pose(jnp.zeros((side, side, colors)), key, kernel_size, None), key, config)
+
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(jax.eval_shape(state)))
+
+
+def largest_side(
+    image_size: tuple[int, int], kernel_size: tuple[int, int], config: Config, colors: int, limit: int
+) -> int:
+    """Longer side in pixels to which an image must shrink for its `memory` to be at most `limit` bytes."""
+    long = max(image_size)
+
+    def fits(side: int) -> bool:
+        size = tuple(max(1, side * n // long) for n in image_size)
+        return memory((size[0], size[1]), kernel_size, config, colors) <= limit
+
+    return next((side for side in range(long, 0, -max(1, long // 64)) if fits(side)), 0)
 
 
 def multiply_adds(canvas: tuple[int, int], kernel_size: tuple[int, int], config: Config, colors: int) -> int:

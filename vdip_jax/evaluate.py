@@ -57,6 +57,7 @@ flags.adopt_module_key_flags(options)
 # What a run may differ in and still share a folder: it picks records, or how fast they come.
 _FREE = {
     *("data_dir", "output", "method", "seeds", "only", "limit", "max_minutes", "batch_size", "compile_cache"),
+    *("max_memory",),
     *("score_only", "results", "result_pattern", "result_kernel_pattern", "label", "tables_only"),
 }
 
@@ -162,7 +163,8 @@ def _plan(pairs: Sequence[Pair]) -> Plan:
     elif any(pair.kernel_file is None and not pair.problem for pair in pairs):
         raise Refusal("--kernel_size must be given for photographs whose kernel is not known.")
     seconds = float("inf") if _MAX_MINUTES.value is None else 60 * _MAX_MINUTES.value
-    return Plan(configs, size, _CROP.value, options.BATCH_SIZE.value, seconds, _brisque_model(), about)
+    batch_size, most = options.BATCH_SIZE.value, options.max_memory()
+    return Plan(configs, size, _CROP.value, batch_size, most, seconds, _brisque_model(), about)
 
 
 def _seeds() -> list[int]:

@@ -1,5 +1,6 @@
 """Solving a data set: which images by which methods and seeds, in batches, continuing where it stopped."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vdip_jax import metrics, records
-from vdip_jax.batches import Estimate, OutOfMemory, grouped, solve_batch
+from vdip_jax.batches import Estimate, OutOfMemory, grouped, room, solve_batch
 from vdip_jax.checks import Refusal
 from vdip_jax.config import Config
 from vdip_jax.datasets import Case, Dataset, Pair, cropped, image_header, load_case
@@ -38,6 +39,7 @@ class Plan(NamedTuple):
       kernel_size: (height, width) for every image, or None for the size of its true kernel.
       crop: side in pixels of the central square to solve, 0 for the whole image.
       batch_size: images of one size to solve at once.
+      max_memory: bytes that a device may use; larger batches are split, larger images fail.
       max_seconds: no batch is begun that would end later than this.
       brisque_model: for the no-reference score BRISQUE.
       about: what every record says of the run.
@@ -47,6 +49,7 @@ class Plan(NamedTuple):
     kernel_size: tuple[int, int] | None = None
     crop: int = 0
     batch_size: int = 1
+    max_memory: int = sys.maxsize
     max_seconds: float = float("inf")
     brisque_model: BrisqueModel | None = None
     about: Mapping[str, Any] = {}
@@ -138,6 +141,8 @@ def _solve_group(dataset: Dataset, group: Sequence[Task], plan: Plan) -> Iterabl
     title = ", ".join(f"{task.pair.name} {task.method}" for task in cases)
     started = time.perf_counter()
     try:
+        if room(first.y.shape, size, config, plan.max_memory, "--crop") < len(cases):
+            raise OutOfMemory
         images, seeds = [case.y for case in cases.values()], [task.seed for task in cases]
         estimates = solve_batch(images, seeds, config, title, kernel_size=size)
     except OutOfMemory:

@@ -9,7 +9,7 @@ from absl import app, flags, logging
 
 from vdip_jax.checks import Refusal
 from vdip_jax.config import METHODS, PRESETS, STARTS, Config
-from vdip_jax.runtime import heed_interrupts
+from vdip_jax.runtime import free_memory, heed_interrupts
 
 PRESET = flags.DEFINE_string(
     "preset", None, f"Settings to begin with: {', '.join(PRESETS)}; by default quick on a CPU, best on anything faster."
@@ -19,6 +19,12 @@ START = flags.DEFINE_string(
 )
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 1, "Images of one size to solve at once.", lower_bound=1)
 COMPILE_CACHE = flags.DEFINE_bool("compile_cache", True, "Keep compiled programs for later runs.")
+_MAX_MEMORY = flags.DEFINE_float(
+    "max_memory",
+    None,
+    "Gigabytes that a device may use: larger batches are split, larger images refused; by default what it has left.",
+    lower_bound=0,
+)
 _PREFIT_STEPS = flags.DEFINE_integer("prefit_steps", None, "Steps of the prefit phase; by default the preset's.")
 _VARIATIONAL_STEPS = flags.DEFINE_integer(
     "variational_steps", None, "Steps of the variational phase; by default the preset's."
@@ -35,6 +41,11 @@ _OVERRIDES = (START, _PREFIT_STEPS, _VARIATIONAL_STEPS, _SSIM_STEPS, _CHANNELS, 
 def overrides() -> dict[str, Any]:
     """Settings given by flags, without those left to the preset."""
     return {holder.name: holder.value for holder in _OVERRIDES if holder.value is not None}
+
+
+def max_memory() -> int:
+    """Bytes that a device may use."""
+    return free_memory() if _MAX_MEMORY.value is None else int(1e9 * _MAX_MEMORY.value)
 
 
 def make_config(method: str) -> Config:

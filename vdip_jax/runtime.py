@@ -22,6 +22,7 @@ from vdip_jax.solver import Progress
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
 _SECONDS_A_LINE = 10.0
+_COMPILER_BYTES = 1_500_000_000
 
 
 def use_compile_cache() -> None:
@@ -43,6 +44,22 @@ def describe() -> dict[str, object]:
         "machine": platform.platform(),
         "versions": {"python": platform.python_version(), **versions},
     }
+
+
+def free_memory() -> int:
+    """Bytes that the device has left for a run; on a CPU what the system has available beside what compiling takes."""
+    of_device = jax.devices()[0].memory_stats()
+    if of_device and "bytes_limit" in of_device:
+        return int(of_device["bytes_limit"] - of_device["bytes_in_use"])
+    limits = []
+    for path, name in (("/proc/meminfo", "MemAvailable:"), ("/sys/fs/cgroup/memory.max", "")):
+        try:
+            words = next(line for line in Path(path).read_text().splitlines() if line.startswith(name)).split()
+            limits.append(1024 * int(words[1]) if name else int(words[0]))
+        except (OSError, StopIteration, ValueError):
+            # Not Linux, or no limit.
+            continue
+    return max(0, min(limits) - _COMPILER_BYTES) if limits else sys.maxsize
 
 
 def commit() -> str | None:
