@@ -149,6 +149,8 @@ BAD = {
     "kernel file not an array": (("good.png", "--kernel=good.png"), (".npy",)),
     "two results of one name": (("good.png", "other/good.png", "--kernel_size=5"), ("both be written",)),
     "output is a file": (("good.png", "--kernel_size=5", "--output=text.png"), ("text.png", "folder")),
+    "profile is a file": (("good.png", "--kernel_size=5", "--profile=text.png"), ("--profile=text.png", "folder")),
+    "no room at all": (("good.png", "--preset=published", "--kernel_size=5", "--max_memory=0.01"), ("GB of memory",)),
     "negative learning rate": (("good.png", "--lr_image=-1"), ("lr_image", "-1")),
     "no steps at all": (
         ("good.png", "--start=uniform", "--prefit_steps=0", "--variational_steps=0", "--ssim_steps=0"),

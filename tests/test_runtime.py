@@ -10,7 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vdip_jax.runtime import Reporter, Trace, describe, heed_interrupts, raise_lost_interrupt, use_compile_cache
+from vdip_jax.runtime import (
+    Reporter,
+    Trace,
+    describe,
+    free_memory,
+    heed_interrupts,
+    raise_lost_interrupt,
+    use_compile_cache,
+)
 from vdip_jax.solver import Progress
 
 
@@ -22,6 +30,12 @@ def test_the_record_of_a_run_names_device_and_versions():
     record = json.loads(json.dumps(describe()))
     assert record["platform"] == jax.devices()[0].platform
     assert record["versions"]["jax"] == jax.__version__
+
+
+def test_free_memory_is_less_than_the_machine_has():
+    with open("/proc/meminfo") as lines:
+        total = 1024 * int(next(line for line in lines if line.startswith("MemTotal")).split()[1])
+    assert 0 < free_memory() < total
 
 
 def test_compiled_programs_are_kept_in_the_users_cache_folder(monkeypatch, tmp_path):

@@ -156,12 +156,18 @@ def _output_folder(tasks: Sequence[Task]) -> Path:
     existing = next((path for path in paths if path.exists()), None)
     if existing is not None and not _OVERWRITE.value:
         raise Refusal(f"{existing} exists already; give --overwrite to replace it, or another --output.")
+    if _PROFILE.value is not None:
+        _make_folder(Path(_PROFILE.value), "--profile")
+    _make_folder(folder, "--output")
+    return folder
+
+
+def _make_folder(folder: Path, flag: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise Refusal(f"--output={folder}: expected a folder that can be written to ({error.strerror}).") from None
-    return folder
+        raise Refusal(f"{flag}={folder}: expected a folder that can be written to ({error.strerror}).") from None
 
 
 def _room(tasks: Sequence[Task], config: Config) -> int:

@@ -151,7 +151,10 @@ def _solve(
     tell: Callable[[Progress], bool] | None = None,
     chunk_steps: int | None = None,
 ) -> Result:
-    """In chunks, with `tell` called between them; without one, as a single program that can be traced."""
+    """In chunks, with `tell` called between them; without one, as a single program that can be traced.
+
+    `shards` is, here and below, 0 for one image and else the number of devices that a batch is spread over.
+    """
     begun = (_start if shards < 2 else _start_apart)(images, kernel, kernel_size, config, shards)
     if begun is not None:
         started = functools.partial(_started, images, begun, shards)
@@ -254,7 +257,7 @@ def _finish(problem: Problem, state: State, begun: Start | None, config: Config,
 
 
 def _over_images(function: Callable, shards: int) -> Callable:
-    """`function` of one image for a batch that is spread over so many devices; for 0 as it is."""
+    """`function` of one image, for a batch that is spread over so many devices."""
     if shards < 2:
         return jax.vmap(function) if shards else function
     mesh = jax.make_mesh((shards,), ("image",), axis_types=(AxisType.Auto,), devices=jax.local_devices()[:shards])
