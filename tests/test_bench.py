@@ -5,7 +5,7 @@ import json
 
 from programs import refused, run
 
-from vdip_jax import bench as program
+from vdip_jax import timing
 
 bench = functools.partial(run, "bench")
 
@@ -48,5 +48,5 @@ def test_kernels_of_one_image_size_are_compared():
         }
 
     rows = [row(9, 150, 0.6), row(3, 100, 0.5), row(5, 120, 0.5), row(3, 100, 9.0, batch=2)]
-    (line,) = program._ratios(rows)
+    (line,) = timing.ratios(rows)
     assert line == "33x40 ssim: kernel 9 takes 1.20 times kernel 3, its canvas has 1.50 times the pixels"

@@ -9,9 +9,10 @@ from typing import Any
 from absl import app, flags
 
 from vdip_jax import METHODS, PRESETS, Config, Refusal
+from vdip_jax.config import PRECISIONS
 from vdip_jax.images import write_text
 from vdip_jax.runtime import commit
-from vdip_jax.timing import measure_apart, parse_case
+from vdip_jax.timing import measure_apart, parse_case, ratios
 
 _CASES = flags.DEFINE_multi_string(
     "case",
@@ -20,6 +21,10 @@ _CASES = flags.DEFINE_multi_string(
 )
 _PRESET = flags.DEFINE_string("preset", "published", f"Settings to time: {', '.join(PRESETS)}.")
 _METHOD = flags.DEFINE_string("method", "vdip-sparse", f"One of {', '.join(METHODS)}.")
+_PRECISION = flags.DEFINE_enum(
+    "precision", "tensorfloat32", PRECISIONS, "Of the image network's products, and of the large product beside them."
+)
+_CHANNELS = flags.DEFINE_integer("channels", None, "Width of the image network; by default the preset's.")
 _COLORS = flags.DEFINE_integer("colors", 3, "Colour channels of the image.", lower_bound=1, upper_bound=3)
 _STEPS = flags.DEFINE_integer("steps", 3, "Steps a measurement; the median of five is told.", lower_bound=1)
 _PROFILE = flags.DEFINE_string(
@@ -37,7 +42,8 @@ def main(argv: Sequence[str]) -> None:
     """Time every case in processes of its own, so that its peak memory and compile time are its own."""
     del argv
     try:
-        config = Config.preset(_PRESET.value, method=_METHOD.value)
+        width = {} if _CHANNELS.value is None else {"channels": _CHANNELS.value}
+        config = Config.preset(_PRESET.value, method=_METHOD.value, precision=_PRECISION.value, **width)
         cases = [parse_case(case, config) for case in _CASES.value]
     except Refusal as refusal:
         sys.exit(f"bench: {refusal}")
@@ -46,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
         row = measure_apart(config, case, _COLORS.value, _STEPS.value, _PROFILE.value)
         rows.append(row)
         print(_lines(row, config), flush=True)
-    for line in _ratios(rows):
+    for line in ratios(rows):
         print(line)
     if _JSON.value:
         record = {
@@ -54,6 +60,8 @@ def main(argv: Sequence[str]) -> None:
             "commit": commit(),
             "preset": _PRESET.value,
             "method": _METHOD.value,
+            "channels": config.channels,
+            "precision": config.precision,
             **rows[0]["where"],
         }
         record["cases"] = [{name: value for name, value in row.items() if name != "where"} for row in rows]
@@ -78,24 +86,6 @@ def _lines(row: Mapping[str, Any], config: Config) -> str:
         products, traffic = row["share_of_matmul"][name], row["share_of_copy"][name]
         lines.append(f"    {name}: {value:.4f} s, {products:.0%} of the product's rate, {traffic:.0%} of the copy's")
     return "\n".join(lines)
-
-
-def _ratios(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Step time at the largest kernel over that at the smallest, for each image size, beside that of the canvases."""
-    lines = []
-    for image, batch in dict.fromkeys((tuple(row["image"]), row["batch"]) for row in rows):
-        alike = [row for row in rows if (tuple(row["image"]), row["batch"]) == (image, batch)]
-        alike.sort(key=lambda row: row["kernel"])
-        small, large = alike[0], alike[-1]
-        if small is large:
-            continue
-        for phase, seconds in large["seconds_a_step"].items():
-            lines.append(
-                f"{image[0]}x{image[1]} {phase}: kernel {large['kernel']} takes "
-                f"{seconds / small['seconds_a_step'][phase]:.2f} times kernel {small['kernel']}, "
-                f"its canvas has {large['canvas_pixels'] / small['canvas_pixels']:.2f} times the pixels"
-            )
-    return lines
 
 
 if __name__ == "__main__":

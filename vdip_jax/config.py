@@ -29,6 +29,10 @@ METHODS = {
 # Where the generators set out: the blurred image and a uniform kernel, as published, or a classical estimate of both.
 STARTS = ("uniform", "classical")
 
+# Of the products in the image's network, as in jax.default_matmul_precision; tensorfloat32 is float32 where the device
+# does not have it, bfloat16 is also what layers hand on to each other.
+PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
+
 # A network that two CPU cores can work with.
 _SMALL = dict(channels=32, skip_channels=16, nonlocal_from=5)
 
@@ -95,6 +99,7 @@ class Config:
     num_levels: int = 5
     nonlocal_from: int = 2
     kernel_hidden: int = 1000
+    precision: str = "tensorfloat32"
     # schedule
     prefit_steps: int = None  # type: ignore[assignment]
     variational_steps: int = 2000
@@ -115,6 +120,7 @@ class Config:
     def __post_init__(self) -> None:
         check_choice("method", self.method, METHODS)
         check_choice("start", self.start, STARTS)
+        check_choice("precision", self.precision, PRECISIONS)
         check_choice("bright_spread", self.bright_spread, ("released", "exact"))
         extreme = METHODS[self.method].prior == "extreme"
         if self.prefit_steps is None:

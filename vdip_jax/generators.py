@@ -2,6 +2,8 @@
 
 linen lives here and nowhere else. The rest of the program sees pure functions, and a network's parameters as
 one vector: an update is then a handful of operations and not hundreds, in compile time as in run time.
+
+A layer computes in the precision of its input; parameters and the moments of norms have at least that of float32.
 """
 
 import math
@@ -55,7 +57,7 @@ def upsample(image: jax.Array) -> jax.Array:
 
 @jax.custom_vjp
 def normalise(x: jax.Array, scale: jax.Array, offset: jax.Array) -> jax.Array:
-    """Batch normalisation of [H, W, C] over its own pixels: epsilon 1e-5, biased variance.
+    """Batch normalisation of [H, W, C] over its own pixels: epsilon 1e-5, biased variance, moments of float32 at least.
 
     The gradient is written out: fewer passes over memory, and less rounding, than differentiating the moments.
     """
@@ -63,39 +65,51 @@ def normalise(x: jax.Array, scale: jax.Array, offset: jax.Array) -> jax.Array:
 
 
 def _normalise(x: jax.Array, scale: jax.Array, offset: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    centred = x - x.mean(axis=(0, 1))
+    wide = x.astype(scale.dtype)
+    centred = wide - wide.mean(axis=(0, 1))
     inverse = jax.lax.rsqrt((centred**2).mean(axis=(0, 1)) + _NORM_EPSILON)
     whitened = centred * inverse
-    return whitened * scale + offset, (whitened, inverse, scale)
+    return (whitened * scale + offset).astype(x.dtype), (whitened.astype(x.dtype), inverse, scale)
 
 
 def _normalise_gradient(saved: tuple[jax.Array, ...], cotangent: jax.Array) -> tuple[jax.Array, ...]:
     whitened, inverse, scale = saved
+    dtype, cotangent, whitened = whitened.dtype, cotangent.astype(scale.dtype), whitened.astype(scale.dtype)
     mean = cotangent.mean(axis=(0, 1))
     projection = (cotangent * whitened).mean(axis=(0, 1))
     pixels = whitened.shape[0] * whitened.shape[1]
-    return (scale * inverse) * (cotangent - mean - whitened * projection), projection * pixels, mean * pixels
+    of_x = (scale * inverse) * (cotangent - mean - whitened * projection)
+    return of_x.astype(dtype), projection * pixels, mean * pixels
 
 
 normalise.defvjp(_normalise, _normalise_gradient)
 
 
+def _parameter_type(x: jax.Array) -> Any:
+    return jnp.promote_types(x.dtype, jnp.float32)
+
+
 class Conv(nn.Module):
-    """Convolution of `size` 1, or 3 padded by reflection, with bias."""
+    """Convolution of `size` 1, or 3 padded by reflection, with bias.
+
+    Where a norm follows, which takes the bias away again, the bias is a parameter but not added: in half precision it
+    would drown the differences that the norm is after, since nothing holds it back from growing.
+    """
 
     features: int
     size: int = 1
     stride: int = 1
+    normed: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         depth = x.shape[-1]
         init = _uniform_fan_in(depth * self.size**2)
-        weight = self.param("weight", init, (self.size, self.size, depth, self.features), x.dtype)
-        bias = self.param("bias", init, (self.features,), x.dtype)
-        if self.size == 1:
-            return jnp.tensordot(x, weight[0, 0], 1) + bias
-        return convolve(reflect(x), weight, self.stride) + bias
+        weight = self.param("weight", init, (self.size, self.size, depth, self.features), _parameter_type(x))
+        bias = self.param("bias", init, (self.features,), _parameter_type(x))
+        weight, bias = weight.astype(x.dtype), bias.astype(x.dtype)
+        x = convolve(reflect(x), weight, self.stride) if self.size > 1 else jnp.tensordot(x, weight[0, 0], 1)
+        return x if self.normed else x + bias
 
 
 class Norm(nn.Module):
@@ -106,8 +120,8 @@ class Norm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         start = nn.initializers.zeros if self.zero else nn.initializers.ones
-        scale = self.param("scale", start, (x.shape[-1],), x.dtype)
-        offset = self.param("offset", nn.initializers.zeros, (x.shape[-1],), x.dtype)
+        scale = self.param("scale", start, (x.shape[-1],), _parameter_type(x))
+        offset = self.param("offset", nn.initializers.zeros, (x.shape[-1],), _parameter_type(x))
         return normalise(x, scale, offset)
 
 
@@ -120,7 +134,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = Conv(self.features, self.size, self.stride, name="conv")(x)
+        x = Conv(self.features, self.size, self.stride, normed=True, name="conv")(x)
         return nn.leaky_relu(Norm(name="norm")(x), 0.2)
 
 
@@ -141,21 +155,25 @@ class NonLocal(nn.Module):
         theta = Conv(inner, name="theta")(x)
         # theta (phi^T g): [inner, inner] in the middle where (theta phi^T) g would hold pixels x pixels.
         attended = jnp.tensordot(theta, phi.T @ g / g.shape[0], 1)
-        return x + Norm(zero=True, name="norm")(Conv(channels, name="out")(attended))
+        return x + Norm(zero=True, name="norm")(Conv(channels, normed=True, name="out")(attended))
 
 
 class ImageGenerator(nn.Module):
-    """Encoder-decoder with skip connections: noise [H', W', 3] to logits [H', W', features]."""
+    """Encoder-decoder with skip connections: noise [H', W', 3] to logits [H', W', features].
+
+    Computes in `dtype`, by default that of the noise, which the logits have in any case.
+    """
 
     features: int
     channels: int
     skip_channels: int
     num_levels: int
     nonlocal_from: int
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
-        skips, t = [], z
+        skips, t = [], z.astype(self.dtype or z.dtype)
         for i in range(self.num_levels):
             name = f"level{i}"
             skips.append(Block(self.skip_channels, name=f"{name}_skip")(t))
@@ -169,7 +187,7 @@ class ImageGenerator(nn.Module):
             t = Norm(name=f"{name}_concat_norm")(jnp.concatenate([skip, t], axis=-1))
             t = Block(self.channels, 3, name=f"{name}_up1")(t)
             t = Block(self.channels, name=f"{name}_up2")(t)
-        return Conv(self.features, name="output")(t)
+        return Conv(self.features, name="output")(t).astype(z.dtype)
 
 
 class KernelGenerator(nn.Module):

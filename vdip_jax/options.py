@@ -8,7 +8,7 @@ import jax
 from absl import app, flags, logging
 
 from vdip_jax.checks import Refusal
-from vdip_jax.config import METHODS, PRESETS, STARTS, Config
+from vdip_jax.config import METHODS, PRECISIONS, PRESETS, STARTS, Config
 from vdip_jax.runtime import free_memory, heed_interrupts
 
 PRESET = flags.DEFINE_string(
@@ -31,11 +31,24 @@ _VARIATIONAL_STEPS = flags.DEFINE_integer(
 )
 _SSIM_STEPS = flags.DEFINE_integer("ssim_steps", None, "Steps of the SSIM phase; by default the preset's.")
 _CHANNELS = flags.DEFINE_integer("channels", None, "Width of the image network; by default the preset's.")
+_PRECISION = flags.DEFINE_string(
+    "precision", None, f"Of the image network's products: {', '.join(PRECISIONS)}; by default tensorfloat32."
+)
 _LR_IMAGE = flags.DEFINE_float("lr_image", None, "Learning rate of the image network; by default the preset's.")
 _LR_KERNEL = flags.DEFINE_float("lr_kernel", None, "Learning rate of the kernel network; by default the preset's.")
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", None, "Monte Carlo samples a step; by default the preset's.")
 
-_OVERRIDES = (START, _PREFIT_STEPS, _VARIATIONAL_STEPS, _SSIM_STEPS, _CHANNELS, _LR_IMAGE, _LR_KERNEL, _NUM_SAMPLES)
+_OVERRIDES = (
+    START,
+    _PREFIT_STEPS,
+    _VARIATIONAL_STEPS,
+    _SSIM_STEPS,
+    _CHANNELS,
+    _PRECISION,
+    _LR_IMAGE,
+    _LR_KERNEL,
+    _NUM_SAMPLES,
+)
 
 
 def overrides() -> dict[str, Any]:

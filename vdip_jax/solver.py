@@ -257,10 +257,18 @@ def _finish(problem: Problem, state: State, begun: Start | None, config: Config,
 
 
 def _over_images(function: Callable, shards: int) -> Callable:
-    """`function` of one image, for a batch that is spread over so many devices."""
+    """`function` of one image, for a batch that is spread over so many devices.
+
+    Products are of float32, but those of the image's network (`Config.precision`).
+    """
+
+    def exactly(*arguments: Any) -> Any:
+        with jax.default_matmul_precision("float32"):
+            return function(*arguments)
+
     if shards < 2:
-        return jax.vmap(function) if shards else function
+        return jax.vmap(exactly) if shards else exactly
     mesh = jax.make_mesh((shards,), ("image",), axis_types=(AxisType.Auto,), devices=jax.local_devices()[:shards])
     spec = PartitionSpec("image")
     # Devices have nothing to tell each other, and the loops below need not know that there are several.
-    return jax.shard_map(jax.vmap(function), mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
+    return jax.shard_map(jax.vmap(exactly), mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)

@@ -108,7 +108,8 @@ def start(problem: Problem, key: jax.Array, config: Config) -> State:
 def estimate(problem: Problem, params: Params, config: Config) -> Posterior:
     """Run the generators: the posterior that `params` stand for, std zero where q(x) is a point."""
     channels = problem.y.shape[-1]
-    logits = generate(_image_generator(problem, config), params["image"], problem.z_image)
+    with jax.default_matmul_precision(config.precision):
+        logits = generate(_image_generator(problem, config), params["image"], problem.z_image)
     mean = jax.nn.sigmoid(logits[..., :channels])
     kernel = problem.kernel
     if kernel is None:
@@ -219,6 +220,7 @@ def _image_generator(problem: Problem, config: Config) -> ImageGenerator:
         skip_channels=config.skip_channels,
         num_levels=config.num_levels,
         nonlocal_from=config.nonlocal_from,
+        dtype=jnp.bfloat16 if config.precision == "bfloat16" else None,
     )
 
 

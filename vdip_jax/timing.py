@@ -7,7 +7,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -95,7 +95,7 @@ def measure(
       against the rate of a copy.
     """
     seconds_compile, problem, state, compiled = _compiled(config, case, colors, cache)
-    limits = machine_limits()
+    limits = machine_limits(config.precision)
     seconds, first = {}, 0
     for name, phase_steps in config.phases:
         last = min(num_steps, phase_steps)
@@ -110,7 +110,7 @@ def measure(
     # After the peak of a step is known; the machine may have become slower or faster in between.
     of_device = jax.devices()[0].memory_stats() or {}
     peak = of_device.get("peak_bytes_in_use", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-    again = machine_limits()
+    again = machine_limits(config.precision)
     limits = {name: max(rate, again[name]) for name, rate in limits.items()}
     assert bool(jnp.isfinite(state.params["image"]).all())
     if profile is not None:
@@ -147,13 +147,34 @@ def measure(
     }
 
 
-def machine_limits() -> dict[str, float]:
-    """Rates of a large float32 matrix product, at JAX's default precision, and of a copy (bytes read and written)."""
+def ratios(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Step time at the largest kernel over that at the smallest, for each image size, beside that of the canvases."""
+    lines = []
+    for image, batch in dict.fromkeys((tuple(row["image"]), row["batch"]) for row in rows):
+        alike = [row for row in rows if (tuple(row["image"]), row["batch"]) == (image, batch)]
+        alike.sort(key=lambda row: row["kernel"])
+        small, large = alike[0], alike[-1]
+        if small is large:
+            continue
+        for phase, seconds in large["seconds_a_step"].items():
+            lines.append(
+                f"{image[0]}x{image[1]} {phase}: kernel {large['kernel']} takes "
+                f"{seconds / small['seconds_a_step'][phase]:.2f} times kernel {small['kernel']}, "
+                f"its canvas has {large['canvas_pixels'] / small['canvas_pixels']:.2f} times the pixels"
+            )
+    return lines
+
+
+def machine_limits(precision: str) -> dict[str, float]:
+    """Rates of a large matrix product in one of `config.PRECISIONS` and of a float32 copy (bytes read and written)."""
     large = jax.default_backend() != "cpu"
     side, entries = (8192, 2**28) if large else (2048, 2**25)
     line = jnp.ones(entries)
+    square = jnp.ones((side, side), jnp.bfloat16 if precision == "bfloat16" else jnp.float32)
+    with jax.default_matmul_precision(precision):
+        seconds = _best_seconds(lambda x: x @ x / side, square, 3)
     return {
-        "matmul_gflop_a_second": 2e-9 * side**3 / _best_seconds(lambda x: x @ x / side, jnp.ones((side, side)), 3),
+        "matmul_gflop_a_second": 2e-9 * side**3 / seconds,
         "copy_gigabytes_a_second": 2e-9 * line.nbytes / _best_seconds(lambda x: x + 1, line, 20),
     }
 
