@@ -12,7 +12,8 @@ import scipy.ndimage
 from absl import app, flags
 
 from vdip_jax import blur
-from vdip_jax.images import read_image, write_image
+from vdip_jax.images import write_image
+from vdip_jax.photographs import read_image
 
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the data set.", required=True)
 _MAX_SIDE = flags.DEFINE_integer("max_side", 400, "Shrink a larger photograph to this longer side.")

@@ -169,7 +169,9 @@ def make() -> None:
                 " install python3-venv, or set VDIP_PYTHON to another Python"
             )
     pip = [VENV / "bin" / "python", "-I", "-m", "pip", "install", "--quiet", "--no-input", "--retries=2"]
-    if call(*pip, *repair, *requirements(*sorted(parts - {"nvidia"}), *cuda)) != 0:
+    # Photographs of more than eight bits: a Python that is used as it is may do without.
+    extras = sorted(parts - {"nvidia"} | {"photos"})
+    if call(*pip, *repair, *requirements(*extras, *cuda)) != 0:
         raise SetUpError(
             f"could not install the packages (see {LOG}): this needs a network connection to PyPI, or"
             " VDIP_PYTHON set to a Python that already has them"

@@ -13,7 +13,7 @@ from programs import ROOT, command, refused, run
 from programs import options as how
 
 from vdip_jax import Config, cli, options, results
-from vdip_jax.images import read_image
+from vdip_jax.photographs import read_image
 
 TINY = (
     "--preset=cold",
@@ -50,7 +50,7 @@ def solved(tmp_path_factory):
 def test_every_file_is_written_and_named(solved):
     folder, run = solved
     for name in ("gray0", "gray1", "red green"):
-        for suffix in results.SUFFIXES:
+        for suffix in (".png", *results.SUFFIXES):
             assert (folder / "out" / (name + suffix)).stat().st_size > 0
             assert name + suffix in run.stdout
     assert read_image(folder / "out" / "gray0.png").pixels.shape == (40, 44)
@@ -146,7 +146,14 @@ BAD = {
     "images given twice": (("good.png", "--input=good.png"), ("--input",)),
     "kernel and its size": (("good.png", "--kernel=k.npy", "--kernel_size=5"), ("contradict",)),
     "samples for a point method": (("good.png", "--method=dip", "--num_samples=4"), ("--num_samples", "dip")),
-    "kernel file not an array": (("good.png", "--kernel=good.png"), (".npy",)),
+    "known kernel and estimate": (("good.png", "--kernel=k.npy", "--init_kernel=k.npy"), ("contradict",)),
+    "kernel file that is none": (("good.png", "--kernel=text.png"), ("--kernel=text.png", "expected an image")),
+    "kernel file cut off": (("good.png", "--kernel=cut.npy"), ("cut.npy", ".npy")),
+    "kernel file of three axes": (("good.png", "--kernel=cube.npy"), ("cube.npy", "(5, 5, 5)")),
+    "kernel with negative mass": (("good.png", "--kernel=negative.npy"), ("negative.npy", "non-negative")),
+    "kernel that is black": (("good.png", "--init_kernel=black.png"), ("black.png", "positive sum")),
+    "known kernel larger than the image": (("small.png", "--kernel=good.png"), ("41x45", "12x12")),
+    "estimate without a start": (("good.png", "--init_kernel=k.npy", "--preset=cold"), ("--start=classical",)),
     "two results of one name": (("good.png", "other/good.png", "--kernel_size=5"), ("both be written",)),
     "output is a file": (("good.png", "--kernel_size=5", "--output=text.png"), ("text.png", "folder")),
     "profile is a file": (("good.png", "--kernel_size=5", "--profile=text.png"), ("--profile=text.png", "folder")),
@@ -171,7 +178,10 @@ def bad_folder(tmp_path_factory):
     picture(folder / "small.png", (12, 12))
     picture(folder / "good.png")
     picture(folder / "other" / "good.png")
-    np.save(folder / "k.npy", np.ones((5, 5), np.float32))
+    Image.new("L", (5, 5)).save(folder / "black.png")
+    for name, kernel in (("k", np.ones((5, 5))), ("cube", np.ones((5, 5, 5))), ("negative", np.eye(5) - 0.1)):
+        np.save(folder / f"{name}.npy", kernel.astype(np.float32))
+    (folder / "cut.npy").write_bytes((folder / "k.npy").read_bytes()[:90])
     return folder
 
 
@@ -254,7 +264,7 @@ def test_ctrl_c_leaves_the_preview(tmp_path):
     assert "holds images finished before and the best so far" in stderr and "Traceback" not in stderr
     record = json.loads((tmp_path / "out" / "a.json").read_text())
     assert record["answer"] == "the classical estimate"
-    for suffix in results.SUFFIXES:
+    for suffix in (".png", *results.SUFFIXES):
         assert (tmp_path / "out" / f"a{suffix}").stat().st_size > 0
 
 

@@ -11,7 +11,7 @@ from programs import refused, run
 from test_report import make_folder, scored
 
 from vdip_jax import records
-from vdip_jax.images import read_image
+from vdip_jax.photographs import read_image
 from vdip_jax.scoring import Picture
 
 figure = functools.partial(run, "figure")

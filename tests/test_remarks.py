@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from vdip_jax import Config, cli, remarks
+from vdip_jax import Config, cli, inputs, remarks
 from vdip_jax.batches import Estimate
 from vdip_jax.candidates import Candidates
-from vdip_jax.images import Photo
+from vdip_jax.photographs import Photo
 
 
 def estimate(preset, kernel, agreement=0.95, choice=0, useless=False, ok=True):
@@ -43,7 +43,7 @@ def test_an_estimate_of_no_use_is_told(preset, words, capsys):
     assert words in doubt
     answers = {"instant": "the blurred image: the classical estimate was of no use", "quick": "the network's image"}
     assert remarks.answer(result, config) == answers[preset]
-    task = cli.Task("a.png", Photo("a", result.image, ()), (9, 11))
+    task = inputs.Task("a.png", Photo("a", result.image, ()), (9, 11))
     cli._tell(task, result, config, {"answer": answers[preset]})
     captured = capsys.readouterr()
     assert captured.err == f"a: {doubt}\n" and captured.out == f"a: the answer is {answers[preset]}\n"

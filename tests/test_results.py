@@ -7,7 +7,7 @@ from PIL import Image
 
 from vdip_jax import Config
 from vdip_jax.batches import Estimate
-from vdip_jax.images import Photo
+from vdip_jax.photographs import Photo
 from vdip_jax.results import SUFFIXES, final_losses, write_result
 
 
@@ -18,7 +18,9 @@ def test_files_hold_what_was_estimated(tmp_path):
         np.ones((20, 30)), std, np.full((3, 3), 1 / 9), np.zeros(3), np.True_, np.float32(1), np.int64(0), None
     )
     paths = write_result(tmp_path, photo, estimate, {"flags": ["--seed=1"], "ok": True})
-    assert sorted(tmp_path.iterdir()) == sorted(paths) == sorted(tmp_path / f"p{suffix}" for suffix in SUFFIXES)
+    assert (
+        sorted(tmp_path.iterdir()) == sorted(paths) == sorted(tmp_path / f"p{suffix}" for suffix in (".png", *SUFFIXES))
+    )
     assert (np.asarray(Image.open(tmp_path / "p.png")) == 255).all()
     np.testing.assert_allclose(np.load(tmp_path / "p_kernel.npy"), 1 / 9)
     assert (tmp_path / "p.flags").read_text() == "--seed=1\n"

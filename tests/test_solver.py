@@ -430,6 +430,27 @@ def test_with_a_known_kernel_the_start_is_its_finish():
         np.testing.assert_allclose(result.candidates.image[0], finished, atol=1e-4)
 
 
+def test_an_estimated_kernel_is_set_out_from_and_goes_on_to_change(refined):
+    result = run(init_kernel=3 * KNOWN, config=WARM)
+    np.testing.assert_allclose(result.candidates.kernel[0], KNOWN, rtol=1e-6)
+    assert np.isnan(result.agreement) and np.isfinite(result.loss).all()
+    moved = np.abs(result.candidates.kernel[1] - KNOWN).max()
+    assert moved > 1e-3
+    # It is nearer to the estimate than what sets out from the classical one.
+    assert np.abs(refined.candidates.kernel[1] - KNOWN).max() > moved
+
+
+def test_an_estimated_kernel_that_cannot_be_set_out_from_is_refused():
+    for arguments, words in (
+        (dict(kernel=KNOWN, config=WARM), "contradict"),
+        (dict(config=CONFIG), "start='classical'"),
+        (dict(kernel_size=3, config=WARM), "given kernel"),
+        (dict(config=WARM, init_kernel=-KNOWN), "non-negative"),
+    ):
+        with pytest.raises(Refusal, match=words):
+            solve(GRAY, KEY, **{"init_kernel": KNOWN, **arguments})
+
+
 def test_refining_inside_jit_gives_the_same_start(refined):
     solved = jax.jit(lambda y: solve(y, KEY, kernel_size=KERNEL_SIZE, config=WARM))(GRAY)
     np.testing.assert_allclose(solved.candidates.image[0], refined.candidates.image[0], atol=1e-3)

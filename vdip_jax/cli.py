@@ -1,48 +1,25 @@
 """bin/deblur: blurred photographs in, sharp images, kernels and uncertainty maps out."""
 
-import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from absl import flags
 
-from vdip_jax import METHODS, Config, Refusal, __version__, checks, metrics, options, remarks
+from vdip_jax import METHODS, Config, Refusal, __version__, inputs, metrics, options, remarks
 from vdip_jax.batches import Estimate, OutOfMemory, grouped, room, solve_batch
-from vdip_jax.classical import largest_kernel
-from vdip_jax.images import Photo, find_images, read_image
+from vdip_jax.inputs import Task
 from vdip_jax.results import final_losses, finite, result_paths, write_result
 from vdip_jax.runtime import describe, use_compile_cache
-from vdip_jax.samples import load_sample
-from vdip_jax.solver import Progress, check_sizes
+from vdip_jax.solver import Progress
 
-_DEFAULT_KERNEL_SIZE = 31
-
-_INPUT = flags.DEFINE_multi_string(
-    "input", [], "An image, a folder, a glob, or sample:NAME; may be repeated. Also taken as plain arguments."
-)
 _OUTPUT = flags.DEFINE_string("output", "deblurred", "Folder for the results; made if it is not there.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace results that exist.")
 _METHOD = flags.DEFINE_string("method", "vdip-sparse", f"One of {', '.join(METHODS)}.")
-_KERNEL_SIZE = flags.DEFINE_string(
-    "kernel_size",
-    None,
-    "Odd side of the kernel in pixels, or HEIGHTxWIDTH: at least the blur's extent in the image as it is solved; "
-    f"by default {_DEFAULT_KERNEL_SIZE}, less for a photograph too small for that, and for a sample what fits it.",
-)
-_KERNEL = flags.DEFINE_string(
-    "kernel", None, "A known kernel, .npy [kh, kw], true convolution; only the image is solved."
-)
-_MAX_SIDE = flags.DEFINE_integer(
-    "max_side",
-    1024,
-    "Shrink a larger image to this many pixels on its longer side; 0 keeps its size.",
-    lower_bound=0,
-)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of all random draws.", lower_bound=0)
 _TIME_BUDGET = flags.DEFINE_float(
     "time_budget", None, "Seconds an image: after them the best so far is the answer.", lower_bound=0
@@ -51,18 +28,10 @@ _PROFILE = flags.DEFINE_string(
     "profile", None, "Folder for a trace of a few steps of each batch, as TensorBoard, XProf and Perfetto open it."
 )
 flags.adopt_module_key_flags(options)
+flags.adopt_module_key_flags(inputs)
 
 # The best so far is written anew at most this often, and never for more than a tenth of the time.
 _SECONDS_A_PREVIEW = 20.0
-
-
-class Task(NamedTuple):
-    """One photograph to solve: its source as it was asked for, kernel size, and the truth where it is known."""
-
-    source: str
-    photo: Photo
-    kernel_size: tuple[int, int]
-    truth: np.ndarray | None = None
 
 
 def run() -> None:
@@ -74,8 +43,8 @@ def main(argv: Sequence[str]) -> None:
     """Check everything, then solve. Exits 0, 1 for refused input, 2 if an image was not finished, 130 on Ctrl-C."""
     try:
         config = options.make_config(_METHOD.value)
-        kernel = _known_kernel()
-        tasks = _tasks(argv[1:], kernel, config)
+        kernel = inputs.given_kernel(config)
+        tasks = inputs.tasks(argv[1:], kernel, config)
         batch_size = min(options.BATCH_SIZE.value, _room(tasks, config))
         output = _output_folder(tasks)
         if batch_size < min(options.BATCH_SIZE.value, len(tasks)):
@@ -93,66 +62,10 @@ def main(argv: Sequence[str]) -> None:
     sys.exit(0 if all(finished) else 2)
 
 
-def _known_kernel() -> np.ndarray | None:
-    if _KERNEL.value is None:
-        return None
-    if _KERNEL_SIZE.value is not None:
-        raise Refusal("--kernel and --kernel_size contradict each other: a known kernel has its size; leave one out.")
-    try:
-        kernel = np.load(_KERNEL.value)
-    except (OSError, ValueError) as error:
-        raise Refusal(f"--kernel={_KERNEL.value}: expected an .npy file of a kernel [kh, kw] ({error}).") from None
-    return np.asarray(checks.check_kernel(kernel), np.float32)
-
-
-def _kernel_size(
-    image_size: tuple[int, int], fitting: int | tuple[int, int], kernel: np.ndarray | None
-) -> tuple[int, int]:
-    """The kernel's size for one image: that of a known one, the flag's, or `fitting`."""
-    size: object = fitting
-    if kernel is not None:
-        size = kernel.shape
-    elif _KERNEL_SIZE.value is not None:
-        parts = _KERNEL_SIZE.value.lower().split("x")
-        whole = [int(part) for part in parts if part.strip().lstrip("+-").isdigit()]
-        size = _KERNEL_SIZE.value if len(whole) != len(parts) else whole[0] if len(whole) == 1 else tuple(whole)
-    return checks.check_kernel_size(size, image_size)
-
-
-def _tasks(arguments: Sequence[str], kernel: np.ndarray | None, config: Config) -> list[Task]:
-    """Read every photograph and check it, so that what can fail fails before any work starts."""
-    if arguments and _INPUT.value:
-        raise Refusal(f"images are given twice, as arguments ({arguments[0]} ...) and by --input; use one of the two.")
-    sources = list(arguments) or _INPUT.value or ["sample:clock"]
-    tasks = []
-    for source in sources:
-        if source.startswith("sample:"):
-            sample = load_sample(source.removeprefix("sample:"))
-            size = _kernel_size(sample.photo.pixels.shape[:2], sample.kernel_size, kernel)
-            tasks.append(Task(source, sample.photo, size, sample.truth))
-            continue
-        for path in find_images([source]):
-            photo = read_image(path, _MAX_SIDE.value)
-            try:
-                height, width = photo.pixels.shape[:2]
-                fitting = min(_DEFAULT_KERNEL_SIZE, largest_kernel((height, width)))
-                size = _kernel_size((height, width), fitting, kernel)
-                check_sizes((height, width), size, config, kernel is not None)
-            except Refusal as refusal:
-                raise Refusal(f"{path}: {refusal}") from None
-            tasks.append(Task(str(path), photo, size))
-    names = [task.photo.name for task in tasks]
-    for name in names:
-        if names.count(name) > 1:
-            both = [task.source for task in tasks if task.photo.name == name]
-            raise Refusal(f"{' and '.join(both[:2])} would both be written as {name}.png; solve them in two runs.")
-    return tasks
-
-
 def _output_folder(tasks: Sequence[Task]) -> Path:
     """The folder for results; made only once everything else has been found good."""
     folder = Path(_OUTPUT.value)
-    paths = [path for task in tasks for path in result_paths(folder, task.photo.name)]
+    paths = [path for task in tasks for path in result_paths(folder, task.photo)]
     existing = next((path for path in paths if path.exists()), None)
     if existing is not None and not _OVERWRITE.value:
         raise Refusal(f"{existing} exists already; give --overwrite to replace it, or another --output.")
@@ -207,12 +120,13 @@ def _solve_batch(batch: Sequence[Task], kernel: np.ndarray | None, config: Confi
             cost = written - seconds
         return _TIME_BUDGET.value is not None and time.perf_counter() - began >= _TIME_BUDGET.value
 
-    known: dict[str, Any] = {"kernel_size": batch[0].kernel_size} if kernel is None else {"kernel": kernel}
     try:
         images = [task.photo.pixels for task in batch]
         # Every image has the same seed: its result does not depend on what else is in the run.
         seeds = [_SEED.value] * len(batch)
-        results = solve_batch(images, seeds, config, title, keep, _PROFILE.value, **known)
+        results = solve_batch(
+            images, seeds, config, title, keep, _PROFILE.value, **inputs.about_kernel(batch[0], kernel)
+        )
     except OutOfMemory:
         height, width = batch[0].photo.pixels.shape[:2]
         hint = "a smaller --batch_size" if len(batch) > 1 else "a smaller --max_side"
@@ -232,16 +146,11 @@ def _solve_batch(batch: Sequence[Task], kernel: np.ndarray | None, config: Confi
 
 def _record(task: Task, result: Estimate, config: Config, seconds: float, num_steps: int) -> dict[str, Any]:
     """All that is told of one image's result, after `num_steps` steps, ready for JSON."""
-    source = task.source if task.source.startswith("sample:") else os.path.abspath(task.source)
-    recorded = [f"--input={source}"] + [
+    recorded = inputs.recorded(task) + [
         f"--{flag.name}={_flag_text(flag.value)}"
         for flag in options.own_flags(sys.modules[__name__]).values()
-        if flag.name not in ("input", "overwrite", "profile", "kernel_size", "kernel") and flag.value is not None
+        if flag.name not in ("overwrite", "profile", *inputs.RECORDED) and flag.value is not None
     ]
-    if _KERNEL.value is None:
-        recorded.append(f"--kernel_size={task.kernel_size[0]}x{task.kernel_size[1]}")
-    else:
-        recorded.append(f"--kernel={os.path.abspath(_KERNEL.value)}")
     record: dict[str, Any] = {
         "version": __version__,
         "source": task.source,

@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from vdip_jax.checks import Refusal, check_choice, check_kernel_size
-from vdip_jax.images import SUFFIXES, read_image
+from vdip_jax.images import SUFFIXES
+from vdip_jax.photographs import read_image
 
 CONVENTIONS = ("convolution", "correlation")
 

@@ -13,8 +13,8 @@ from vdip_jax.batches import Estimate, OutOfMemory, grouped, room, solve_batch
 from vdip_jax.checks import Refusal
 from vdip_jax.config import Config
 from vdip_jax.datasets import Case, Dataset, Pair, cropped, image_header, load_case
-from vdip_jax.images import read_image
 from vdip_jax.metrics import PROTOCOLS
+from vdip_jax.photographs import read_image
 from vdip_jax.quality import BrisqueModel
 from vdip_jax.records import Record
 from vdip_jax.results import final_losses, finite

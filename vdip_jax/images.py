@@ -1,4 +1,4 @@
-"""Photographs and results as files: reading, writing, pictures to look at."""
+"""Images as files: found, written whole, put together as pictures to look at."""
 
 import contextlib
 import glob
@@ -6,22 +6,13 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw
 
 from vdip_jax.checks import Refusal
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
-
-
-class Photo(NamedTuple):
-    """A photograph: `pixels` [H, W] or [H, W, 3] float32 in [0, 1], and what was done to it on the way in."""
-
-    name: str
-    pixels: np.ndarray
-    notes: tuple[str, ...] = ()
 
 
 def find_images(patterns: Sequence[str]) -> list[Path]:
@@ -45,39 +36,6 @@ def find_images(patterns: Sequence[str]) -> list[Path]:
                 raise Refusal(f"{pattern}: no such file; give an image, a folder, a glob or sample:NAME.")
         found += [file for file in files if file not in found]
     return found
-
-
-def read_image(path: Path, max_side: int = 0) -> Photo:
-    """Read an image of any common kind as gray or RGB, upright, shrunk to `max_side` pixels unless that is 0.
-
-    Raises:
-      Refusal: for a file that cannot be read as an image.
-    """
-    notes = []
-    try:
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
-            image.load()
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise Refusal(f"{path}: expected an image, but it cannot be read as one ({error}).") from None
-    if max_side and max(image.size) > max_side:
-        scale = max_side / max(image.size)
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        notes.append(f"shrunk from {image.width}x{image.height} to {size[0]}x{size[1]} (--max_side)")
-        mode = image.mode if image.mode in ("L", "RGB", "F", "I") else ("I" if image.mode.startswith("I") else "RGB")
-        image = image.convert(mode).resize(size, Image.Resampling.LANCZOS)
-    if image.mode in ("I", "I;16", "I;16L", "I;16B"):
-        pixels = np.clip(np.asarray(image, np.float32) / 65535, 0, 1)
-    elif image.mode == "F":
-        pixels = np.asarray(image, np.float32)
-        if not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() > 1:
-            raise Refusal(f"{path}: expected floating-point values in [0, 1], found others; rescale the image.")
-    else:
-        gray = image.mode in ("L", "1", "LA", "La")
-        if image.mode not in ("L", "RGB"):
-            notes.append(f"converted from {image.mode} to {'gray' if gray else 'RGB'}")
-        pixels = np.asarray(image.convert("L" if gray else "RGB"), np.float32) / 255
-    return Photo(path.stem, pixels, tuple(notes))
 
 
 def write_image(path: Path, pixels: np.ndarray) -> None:

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from vdip_jax.checks import Refusal
-from vdip_jax.images import read_image, replacing, write_image, write_text
+from vdip_jax.images import replacing, write_image, write_text
+from vdip_jax.photographs import read_image
 from vdip_jax.scoring import Picture
 
 Record = dict[str, Any]

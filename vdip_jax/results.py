@@ -8,28 +8,30 @@ import numpy as np
 
 from vdip_jax.batches import Estimate
 from vdip_jax.config import Config
-from vdip_jax.images import Photo, kernel_picture, replacing, side_by_side, write_image, write_text
+from vdip_jax.images import kernel_picture, replacing, side_by_side, write_image, write_text
+from vdip_jax.photographs import Photo, picture_suffix, write_photo
 
-SUFFIXES = (".png", "_std.png", "_kernel.png", "_kernel.npy", "_compare.png", ".flags", ".json")
+SUFFIXES = ("_std.png", "_kernel.png", "_kernel.npy", "_compare.png", ".flags", ".json")
 
 
-def result_paths(folder: Path, name: str) -> list[Path]:
-    """The files that the results of the photograph `name` are written to."""
-    return [folder / f"{name}{suffix}" for suffix in SUFFIXES]
+def result_paths(folder: Path, photo: Photo) -> list[Path]:
+    """The files that the results of a photograph are written to, the restored image first."""
+    return [folder / f"{photo.name}{suffix}" for suffix in (picture_suffix(photo.origin), *SUFFIXES)]
 
 
 def write_result(folder: Path, photo: Photo, result: Estimate, record: Mapping[str, object]) -> list[Path]:
-    """Write the files NAME + `SUFFIXES` of one photograph, the record last; return their paths.
+    """Write the restored image and the files NAME + `SUFFIXES` of one photograph, the record last; return their paths.
 
+    The image has the bits, alpha, profile and Exif data of the photograph's file.
     The uncertainty map is scaled to its 99th percentile, which the record tells as `std_scale`; it is black
     where there is none. `record["flags"]` also becomes a flagfile that repeats the run.
     """
     y = photo.pixels
     image, std = result.image.reshape(y.shape), result.std.reshape(y.shape)
     std_scale = float(np.percentile(std, 99)) or 1.0
-    paths = result_paths(folder, photo.name)
+    paths = result_paths(folder, photo)
     picture, std_picture, kernel_png, kernel_npy, comparison, flagfile, json_file = paths
-    write_image(picture, image)
+    write_photo(picture, image, photo.origin)
     write_image(std_picture, std / std_scale)
     write_image(kernel_png, kernel_picture(result.kernel, 256))
     kernel = kernel_picture(result.kernel, 128)

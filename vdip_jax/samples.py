@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from vdip_jax.checks import check_choice
-from vdip_jax.images import Photo
 from vdip_jax.operators import blur
+from vdip_jax.photographs import Photo
 
 SAMPLES = ("clock", "astronaut")
 _KERNEL_SIZES = {"clock": (15, 35), "astronaut": (19, 19)}

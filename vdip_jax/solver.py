@@ -40,6 +40,7 @@ def solve(
     *,
     kernel_size: int | tuple[int, int] | None = None,
     kernel: jax.Array | None = None,
+    init_kernel: jax.Array | None = None,
     config: Config | None = None,
     callback: Callable[[Progress], bool | None] | None = None,
     chunk_steps: int | None = None,
@@ -55,6 +56,7 @@ def solve(
       key: a JAX random key. Image i of a batch uses `fold_in(key, i)`; [B] keys are used as they are.
       kernel_size: odd side of the kernel in pixels, or (height, width), at least the blur's extent.
       kernel: a known kernel [kh, kw], true-convolution convention; only the image is then solved for.
+      init_kernel: an estimate [kh, kw] to set out from in place of the classical one; needs `start='classical'`.
       config: settings; `Config()`, the published ones, by default.
       callback: called with a `Progress` after a classical start and after each chunk; returning True ends the run
         with the best so far.
@@ -76,25 +78,35 @@ def solve(
     key = checks.check_key(key, y.shape[0] if batched else None)
     height, width = y.shape[1:3] if batched else y.shape[:2]
     image_size = (height, width)
-    if kernel is not None:
-        kernel = checks.check_kernel(kernel).astype(y.dtype)
-        if kernel_size is not None and checks.check_kernel_size(kernel_size, image_size) != kernel.shape:
+    if kernel is not None and init_kernel is not None:
+        raise checks.Refusal("kernel and init_kernel contradict each other: known, or an estimate; leave one out.")
+    if init_kernel is not None and config.start != "classical":
+        raise checks.Refusal(
+            f"init_kernel needs settings that set out from an estimate, got start={config.start!r}; "
+            f"take start='classical', as the presets instant, quick and best have it."
+        )
+    given = kernel if init_kernel is None else init_kernel
+    if given is not None:
+        given = checks.check_kernel(given).astype(y.dtype)
+        if kernel_size is not None and checks.check_kernel_size(kernel_size, image_size) != given.shape:
             raise checks.Refusal(
-                f"kernel_size must be the known kernel's {kernel.shape}, got {kernel_size!r}; leave one of them out."
+                f"kernel_size must be that of the given kernel, {given.shape}, got {kernel_size!r}; "
+                f"leave one of them out."
             )
-        kernel_size = (kernel.shape[0], kernel.shape[1])
+        kernel_size = (given.shape[0], given.shape[1])
     elif kernel_size is None:
         raise checks.Refusal(
             "kernel_size must be given when kernel is not; take an odd number above the blur's extent in pixels."
         )
     size = checks.check_kernel_size(kernel_size, image_size)
-    check_sizes(image_size, size, config, kernel is not None)
+    check_sizes(image_size, size, config, given is not None)
 
     images = y[..., None] if y.ndim == 2 else y
     if batched and key.ndim == 0:
         key = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(y.shape[0]))
-    if not checks.is_concrete(y, key, kernel):
-        return _shaped(_solve(images, key, kernel, size, config, int(batched)), y.shape)
+    known = kernel is not None
+    if not checks.is_concrete(y, key, given):
+        return _shaped(_solve(images, key, given, known, size, config, int(batched)), y.shape)
     shards = 0
     if batched:
         shards = min(jax.local_device_count(), y.shape[0])
@@ -107,18 +119,18 @@ def solve(
             told = told._replace(loss=told.loss[: y.shape[0]], ok=told.ok[: y.shape[0]])
         return callback is not None and callback(told) is True
 
-    return _shaped(_solve(images, key, kernel, size, config, shards, tell, chunk_steps), y.shape)
+    return _shaped(_solve(images, key, given, known, size, config, shards, tell, chunk_steps), y.shape)
 
 
-def check_sizes(image_size: tuple[int, int], kernel_size: tuple[int, int], config: Config, known: bool) -> None:
-    """Refuse an image too small for what `config` does with it; `known`: the kernel need not be estimated.
+def check_sizes(image_size: tuple[int, int], kernel_size: tuple[int, int], config: Config, given: bool) -> None:
+    """Refuse an image too small for what `config` does with it; `given`: the kernel need not be estimated.
 
     Raises:
       Refusal: says what was expected.
     """
     if config.num_steps:
         checks.check_canvas(image_size, kernel_size, *config.least_canvas)
-    if config.start == "classical" and not known:
+    if config.start == "classical" and not given:
         classical.check_pyramid(image_size, kernel_size)
 
 
@@ -145,6 +157,7 @@ def _solve(
     images: jax.Array,
     keys: jax.Array,
     kernel: jax.Array | None,
+    known: bool,
     kernel_size: tuple[int, int],
     config: Config,
     shards: int,
@@ -153,7 +166,8 @@ def _solve(
 ) -> Result:
     """In chunks, with `tell` called between them; without one, as a single program that can be traced.
 
-    `shards` is, here and below, 0 for one image and else the number of devices that a batch is spread over.
+    A `kernel` is `known` or else an estimate to set out from. `shards` is, here and below, 0 for one image and else the
+    number of devices that a batch is spread over.
     """
     begun = (_start if shards < 2 else _start_apart)(images, kernel, kernel_size, config, shards)
     if begun is not None:
@@ -164,7 +178,7 @@ def _solve(
                 return started()
         if not config.num_steps:
             return started()
-    problem, state = _begin(images, keys, kernel, begun, kernel_size, config, shards)
+    problem, state = _begin(images, keys, kernel if known else None, begun, kernel_size, config, shards)
     if tell is not None:
         return _in_chunks(problem, state, begun, config, shards, tell, chunk_steps)
     state = _traced_steps(problem, state, 0, config.num_steps, config, shards)
@@ -200,7 +214,7 @@ def _in_chunks(
 def _start(
     images: jax.Array, kernel: jax.Array | None, kernel_size: tuple[int, int], config: Config, shards: int
 ) -> Start | None:
-    """The classical estimate, if the settings ask for one; with a known kernel only the image is estimated."""
+    """The classical estimate, if the settings ask for one; with a `kernel` given only the image is estimated."""
     if config.start != "classical":
         return None
 
