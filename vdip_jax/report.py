@@ -1,18 +1,15 @@
 """An evaluation as one page that needs no other file: tables, failures, pictures, worst cases first."""
 
-import base64
-import html
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from vdip_jax import tables
+from vdip_jax import markup, tables
 from vdip_jax.checks import Refusal
 from vdip_jax.datasets import Case, Dataset, Pair, cropped, load_case
-from vdip_jax.images import as_picture, kernel_picture, write_text
+from vdip_jax.images import kernel_picture, write_text
+from vdip_jax.markup import escaped
 from vdip_jax.records import Record, gain, read_picture, read_settings
 from vdip_jax.rendering import cell_text, notes, row_title
 from vdip_jax.tables import Table
@@ -38,9 +35,9 @@ def write_report(folder: Path, dataset: Dataset, records: Sequence[Record], made
     devices = sorted({f"{record['device']}, jax {record['versions']['jax']}" for record in records})
     commits = sorted({str(record["commit"]) for record in records})
     parts = [
-        f"<h1>{_escaped(dataset.title)}</h1>",
-        f"<p class=note>{len(records)} records; {_escaped(told)}.<br>Device: {_escaped('; '.join(devices))}. "
-        f"Commit: {_escaped(', '.join(commits))}.</p>",
+        f"<h1>{escaped(dataset.title)}</h1>",
+        f"<p class=note>{len(records)} records; {escaped(told)}.<br>Device: {escaped('; '.join(devices))}. "
+        f"Commit: {escaped(', '.join(commits))}.</p>",
         *(_table(table) for table in made),
         _list("Failed", tables.failures(records)),
         _list("Warnings", tables.warnings(records)),
@@ -51,12 +48,7 @@ def write_report(folder: Path, dataset: Dataset, records: Sequence[Record], made
         ),
     ]
     path = folder / "report.html"
-    title = _escaped(f"{dataset.title}: evaluation")
-    write_text(
-        path,
-        f"<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n<meta name=viewport content='width=device-width'>\n"
-        f"<title>{title}</title>\n<style>{_STYLE}</style>\n" + "\n".join(parts) + "\n</html>\n",
-    )
+    write_text(path, markup.document(f"{dataset.title}: evaluation", _STYLE, parts))
     return path
 
 
@@ -91,18 +83,18 @@ def _section(folder: Path, dataset: Dataset, pair: Pair, records: Sequence[Recor
     rows = [f"<div class=row>{''.join(first)}</div>"]
     for record in sorted(records, key=lambda record: (record["method"], record["seed"])):
         rows.append(f"<div class=row>{_restored(folder, record)}</div>")
-    return f"<section><h3>{_escaped(pair.name)}</h3>{''.join(rows)}</section>"
+    return f"<section><h3>{escaped(pair.name)}</h3>{''.join(rows)}</section>"
 
 
 def _restored(folder: Path, record: Record) -> str:
     title = f"{record['method']}, seed {record['seed']}"
     if record["failed"]:
-        return f"<p>{_escaped(title)}: failed: {_escaped(record['failed'])}</p>"
+        return f"<p>{escaped(title)}: failed: {escaped(record['failed'])}</p>"
     if "restored" in record:
         title += f": {_quality(record['restored']['rgb'])} ({gain(record):+.2f} dB)"
     picture = read_picture(folder, record)
     if picture is None:
-        return f"<p>{_escaped(title)}; its picture is not in this folder.</p>"
+        return f"<p>{escaped(title)}; its picture is not in this folder.</p>"
     figures = [_figure(title, picture.image)]
     if picture.std is not None:
         figures.append(_figure(f"std, white is {record['std_scale']:.3g}", picture.std))
@@ -117,42 +109,26 @@ def _quality(score: dict[str, float]) -> str:
 
 
 def _figure(caption: str, pixels: np.ndarray) -> str:
-    image = as_picture(pixels)
-    image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    image.save(file, format="JPEG", quality=88)
-    return _embedded(caption, "image/jpeg", file.getvalue(), "")
+    return markup.figure(markup.jpeg(pixels, _SIDE, 88), caption)
 
 
 def _kernel(caption: str, kernel: np.ndarray) -> str:
-    file = io.BytesIO()
-    as_picture(kernel_picture(kernel, _KERNEL_SIDE)).save(file, format="PNG")
-    return _embedded(caption, "image/png", file.getvalue(), " class=kernel")
-
-
-def _embedded(caption: str, kind: str, content: bytes, attributes: str) -> str:
-    data, text = base64.b64encode(content).decode(), _escaped(caption)
-    image = f"<img{attributes} alt='{text}' src='data:{kind};base64,{data}'>"
-    return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
+    return markup.figure(markup.png(kernel_picture(kernel, _KERNEL_SIDE)), caption, " class=kernel")
 
 
 def _table(table: Table) -> str:
-    head = "".join(f"<th>{_escaped(column)}" for column in ("", *table.columns))
+    head = "".join(f"<th>{escaped(column)}" for column in ("", *table.columns))
     rows = []
     for row in table.rows:
-        cells = "".join(f"<td>{_escaped(cell_text(table, row, column))}" for column in table.columns)
+        cells = "".join(f"<td>{escaped(cell_text(table, row, column))}" for column in table.columns)
         kind = "measured" if row.source == "measured" else "published"
-        rows.append(f"<tr class={kind}><td>{_escaped(row_title(table, row))}{cells}")
-    sources = "".join(f"<p class=note>{_escaped(note)}</p>" for note in notes(table))
+        rows.append(f"<tr class={kind}><td>{escaped(row_title(table, row))}{cells}")
+    sources = "".join(f"<p class=note>{escaped(note)}</p>" for note in notes(table))
     title = f"{table.title}: {' / '.join(table.metrics)}"
-    return f"<h2>{_escaped(title)}</h2><div class=scroll><table><tr>{head}{''.join(rows)}</table></div>{sources}"
+    return f"<h2>{escaped(title)}</h2><div class=scroll><table><tr>{head}{''.join(rows)}</table></div>{sources}"
 
 
 def _list(title: str, lines: Sequence[str]) -> str:
     if not lines:
         return ""
-    return f"<h2>{title}: {len(lines)}</h2><ul>{''.join(f'<li>{_escaped(line)}' for line in lines)}</ul>"
-
-
-def _escaped(text: str) -> str:
-    return html.escape(str(text), quote=True)
+    return f"<h2>{title}: {len(lines)}</h2><ul>{''.join(f'<li>{escaped(line)}' for line in lines)}</ul>"
