@@ -62,7 +62,7 @@ BAD_SHAPES = {
     "known kernel of rank 3": (Y, {"kernel": BOX[..., None]}, ["two-dimensional", "(5, 5, 1)"]),
     "known integer kernel": (Y, {"kernel": np.ones((5, 5), int)}, ["floating-point", "int64", "astype"]),
     "known even kernel": (Y, {"kernel": np.ones((4, 5), np.float32)}, ["odd", "(4, 5)"]),
-    "known kernel and another size": (Y, {"kernel": BOX, "kernel_size": 7}, ["known kernel", "(5, 5)", "got 7"]),
+    "known kernel and another size": (Y, {"kernel": BOX, "kernel_size": 7}, ["given kernel", "(5, 5)", "got 7"]),
     "known kernel larger than the image": (Y, {"kernel": np.ones((5, 21), np.float32)}, ["exceed", "5x21"]),
 }
 

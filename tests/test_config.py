@@ -33,6 +33,8 @@ def test_published_schedule_is_exactly_that_of_the_paper_and_its_release():
         sigma_every=1000,
         kernel_weight=10.0,
         bright_spread="released",
+        precision="tensorfloat32",
+        std="refit",
     )
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vdip_jax import classical, steps
+from vdip_jax import classical, steps, uncertainty
 from vdip_jax.candidates import Candidates, compare
 from vdip_jax.classical import Start
 from vdip_jax.config import Config
@@ -25,9 +25,9 @@ class Result(NamedTuple):
     Attributes:
       image: the sharp image, y's shape, in [0, 1]: the candidate with the lowest criterion, the classical estimate only
         if by a margin.
-      std: its standard deviation a pixel and channel, y's shape. With a variational phase that of q(x), stale after an
-        SSIM phase, since that loss does not see it, and zero for the point methods; without one the candidates'
-        root mean square distance from the image.
+      std: standard deviation of its error a pixel and channel, y's shape, by `uncertainty.refit`; with
+        `Config.std='posterior'` that of q(x), stale after an SSIM phase, since that loss does not see it, and zero
+        for the point methods.
       kernel: [kh, kw], non-negative, sums to 1, true-convolution convention.
       loss: [num_steps], the loss before each update; NaN for steps that were not made.
       ok: False if an update was not finite, image and kernel are then those of the last good state; or if the
@@ -50,14 +50,14 @@ class Result(NamedTuple):
     candidates: Candidates
 
 
-def of_start(y: jax.Array, begun: Start) -> Result:
+def of_start(y: jax.Array, begun: Start, config: Config) -> Result:
     """The result of a run that ends with the classical estimate; the blurred image, unharmed, if that is of no use."""
     candidates = compare(y, begun.image[None], begun.kernel[None], begun.ok[None])
     image = jnp.where(begun.ok, begun.image, y)
-    no_loss = jnp.zeros(0, y.dtype)
-    return Result(
-        image, jnp.zeros_like(y), begun.kernel, no_loss, begun.ok, begun.agreement, jnp.zeros((), int), candidates
-    )
+    std, no_loss = jnp.zeros_like(y), jnp.zeros(0, y.dtype)
+    if config.std == "refit":
+        std = jnp.where(begun.ok, uncertainty.refit(y, image, begun.kernel), std)
+    return Result(image, std, begun.kernel, no_loss, begun.ok, begun.agreement, jnp.zeros((), int), candidates)
 
 
 def of_run(problem: Problem, state: State, begun: Start | None, config: Config) -> Result:
@@ -75,8 +75,8 @@ def of_run(problem: Problem, state: State, begun: Start | None, config: Config) 
     candidates = compare(problem.y, images, kernels, usable)
     choice = best(candidates.criterion, ~problem.trusted)
     std = frame(posterior.std)
-    if begun is not None and not config.variational_steps:
-        std = jnp.sqrt(((images - images[choice]) ** 2).mean(0, where=usable[:, None, None, None]))
+    if config.std == "refit":
+        std = uncertainty.refit(problem.y, images[choice], kernels[choice])
     ok, agreement = state.ok & newest_finite, jnp.full((), jnp.nan, std.dtype) if begun is None else begun.agreement
     return Result(images[choice], std, kernels[choice], state.loss, ok, agreement, choice, candidates)
 

@@ -75,6 +75,14 @@ class Start(NamedTuple):
     agreement: jax.Array
 
 
+class Found(NamedTuple):
+    """An estimated `kernel` [kh, kw], whether it is of any use, and the `agreement` of the trials, 1 if equal."""
+
+    kernel: jax.Array
+    ok: jax.Array
+    agreement: jax.Array
+
+
 def deblur(y: jax.Array, kernel_size: tuple[int, int]) -> Start:
     """Estimate the kernel, then the image. Pure: jit, vmap and any device; compiled once a scale.
 
@@ -85,23 +93,31 @@ def deblur(y: jax.Array, kernel_size: tuple[int, int]) -> Start:
     Returns:
       A `Start`; not `ok` where every trial collapsed into a kernel that blurs nothing, or nothing finite came out.
     """
-    gray = luma(y)
+    kernel, ok, agreement = estimate(luma(y), kernel_size)
+    return Start(finish(y, kernel, agreement < UNSURE), kernel, ok, agreement)
+
+
+def estimate(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
+    """Estimate the kernel of a blurred image [H, W], as `deblur` does."""
     found = _coarse_to_fine(gray, kernel_size)
     best = found.criterion.argmin()
     # A better image shows more of the kernel: once more against it, if that is any better.
     polished = _judged(gray, _fit_to(found.image[best][..., 0], gray, found.kernel[best])[None])
     kernel = jnp.where(polished.criterion[0] < found.criterion[best], polished.kernel[0], found.kernel[best])
-    agreement = _agreement(found)
-    return Start(finish(y, kernel, agreement < UNSURE), kernel, jnp.isfinite(found.criterion[best]), agreement)
+    return Found(kernel, jnp.isfinite(found.criterion[best]), _agreement(found))
 
 
 def finish(y: jax.Array, kernel: jax.Array, doubtful: bool | jax.Array = False) -> jax.Array:
-    """The image [H, W, C] that `kernel` blurred into `y`, trusted as far as noise and an inexact kernel allow.
+    """The image [H, W, C] that `kernel` blurred into `y`, trusted as far as noise and an inexact kernel allow."""
+    return nonblind.deconvolve(y, kernel, fidelity=fidelity(y, kernel, doubtful), num_steps=_FINAL_STEPS)
+
+
+def fidelity(y: jax.Array, kernel: jax.Array, doubtful: bool | jax.Array = False) -> jax.Array:
+    """The finish's weight of the data, y [H, W, C].
 
     Of a `doubtful` kernel the errors show as ghosts: less trusted then, as long as the criterion prefers it.
     """
-    fidelity = _share_of_trust(luma(y), kernel, doubtful) * trust(y)
-    return nonblind.deconvolve(y, kernel, fidelity=fidelity, num_steps=_FINAL_STEPS)
+    return _share_of_trust(luma(y), kernel, doubtful) * trust(y)
 
 
 def noise_level(gray: jax.Array) -> jax.Array:

@@ -33,6 +33,9 @@ STARTS = ("uniform", "classical")
 # does not have it, bfloat16 is also what layers hand on to each other.
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 
+# Of the answer: what its error is to be expected to be, found after the run, or what q(x) was left with.
+STDS = ("refit", "posterior")
+
 # A network that two CPU cores can work with.
 _SMALL = dict(channels=32, skip_channels=16, nonlocal_from=5)
 
@@ -116,11 +119,14 @@ class Config:
     sigma_every: int = 1000
     kernel_weight: float = 10.0
     bright_spread: str = "released"
+    # answer
+    std: str = "refit"
 
     def __post_init__(self) -> None:
         check_choice("method", self.method, METHODS)
         check_choice("start", self.start, STARTS)
         check_choice("precision", self.precision, PRECISIONS)
+        check_choice("std", self.std, STDS)
         check_choice("bright_spread", self.bright_spread, ("released", "exact"))
         extreme = METHODS[self.method].prior == "extreme"
         if self.prefit_steps is None:

@@ -26,10 +26,15 @@ def memory(image_size: tuple[int, int], kernel_size: tuple[int, int], config: Co
       colors: channels of the image.
     """
     pixels = (image_size[0] + kernel_size[0] - 1) * (image_size[1] + kernel_size[1] - 1)
-    classical = pixels * (_CLASSICAL + _CLASSICAL_COLOR * colors) if config.start == "classical" else 0
+    classical = pixels * finish_bytes(colors) if config.start == "classical" else 0
     if not config.num_steps:
         return classical
     return max(classical, _state(kernel_size, config, colors) + pixels * (_STEP + _STEP_CHANNEL * config.channels))
+
+
+def finish_bytes(colors: int) -> int:
+    """Bytes for each pixel of the canvas that `nonblind.deconvolve` takes for an image of so many `colors`, about."""
+    return _CLASSICAL + _CLASSICAL_COLOR * colors
 
 
 @functools.cache

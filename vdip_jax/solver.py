@@ -171,7 +171,7 @@ def _solve(
     """
     begun = (_start if shards < 2 else _start_apart)(images, kernel, kernel_size, config, shards)
     if begun is not None:
-        started = functools.partial(_started, images, begun, shards)
+        started = functools.partial(_started, images, begun, config, shards)
         if tell is not None:
             no_loss, ok = jnp.full(begun.ok.shape, jnp.nan, images.dtype), jax.block_until_ready(begun).ok
             if tell(Progress("start", 0, config.num_steps, no_loss, ok, started)):
@@ -260,9 +260,9 @@ _advance = jax.jit(_steps, static_argnames=("config", "shards"), donate_argnames
 _traced_steps = jax.jit(_steps, static_argnames=("config", "shards"))
 
 
-@functools.partial(jax.jit, static_argnames="shards")
-def _started(images: jax.Array, begun: Start, shards: int) -> Result:
-    return _over_images(answers.of_start, shards)(images, begun)
+@functools.partial(jax.jit, static_argnames=("config", "shards"))
+def _started(images: jax.Array, begun: Start, config: Config, shards: int) -> Result:
+    return _over_images(functools.partial(answers.of_start, config=config), shards)(images, begun)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "shards"))

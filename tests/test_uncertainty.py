@@ -1,0 +1,60 @@
+"""The standard deviation foretells errors, in size and in place."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vdip_jax import classical, datasets, metrics, uncertainty
+from vdip_jax.operators import blur
+
+
+def mosaic(size, cell, seed=0):
+    cells = np.random.default_rng(seed).uniform(0.2, 0.8, (size // cell + 1, size // cell + 1))
+    return np.kron(cells, np.ones((cell, cell)))[:size, :size].astype(np.float32)
+
+
+def blurred(image, kernel, noise, seed=0):
+    exact = np.asarray(blur(jnp.asarray(image), jnp.asarray(kernel)))
+    return (exact + np.random.default_rng(seed).normal(0, noise, exact.shape)).clip(0, 1).astype(np.float32)
+
+
+def test_it_is_larger_at_edges_than_in_flat_areas():
+    field = np.asarray(uncertainty.pattern(jnp.asarray(mosaic(128, 32))[..., None]))[..., 0]
+    assert field.shape == (128, 128) and (field > 0).all()
+    assert field[30:34].mean() > 2 * field[14:18, 14:18].mean()
+
+
+def test_it_is_that_of_every_channel_and_has_its_shape():
+    image = np.stack([mosaic(96, 24, seed) for seed in range(3)], axis=-1)
+    kernel = jnp.ones((3, 5)) / 15
+    std = uncertainty.refit(jnp.asarray(image), jnp.asarray(image), kernel)
+    alone = uncertainty.pattern(jnp.asarray(image[..., 1:2]))[..., 0]
+    assert std.shape == (96, 96, 3)
+    np.testing.assert_allclose(std[..., 1] / std[0, 0, 1], alone / alone[0, 0], rtol=1e-4)
+
+
+def test_more_noise_and_more_blur_make_it_larger():
+    image = mosaic(160, 13)
+
+    def level(side, noise):
+        kernel = jnp.ones((side, side)) / side**2
+        y = blurred(np.pad(image, side // 2, mode="edge"), kernel, noise)
+        return float(uncertainty.scale(jnp.asarray(y), jnp.asarray(image), kernel))
+
+    assert level(5, 0.002) < level(5, 0.02)
+    assert level(3, 0.01) < level(9, 0.01)
+
+
+@pytest.mark.parametrize("name", ["im1_kernel5", "im4_kernel1"])
+def test_captured_images_are_covered(data_dir, name):
+    """Of 95 pixels in a hundred the error is at most two standard deviations, and larger where that is larger."""
+    dataset = datasets.find_dataset(data_dir / "levin2009")
+    case = datasets.load_case(dataset, datasets.choose(dataset, [f"{name}*"])[0])
+    y, kernel = jnp.asarray(case.y, jnp.float32)[..., None], jnp.asarray(case.kernel, jnp.float32)
+    image = classical.finish(y, kernel)
+    std = np.asarray(jax.jit(uncertainty.refit)(y, image, kernel))[..., 0]
+    image = np.asarray(image)[..., 0]
+    found = metrics.calibration(image, std, case.truth, metrics.score(image, case.truth).shift)
+    assert 0.9 < found.within[1] < 0.99
+    assert found.rank_correlation > 0.3

@@ -1,0 +1,62 @@
+"""A standard deviation a pixel that foretells the error of an answer, without a truth.
+
+The published schedule leaves the one of q(x) stale, and the classical estimate has none. Here the answer itself is
+blurred again, given the photograph's noise, and restored again: what is then lost tells how much was lost before (a
+parametric bootstrap). Where, is told by the gradients: errors lie at edges and in texture, near and within reach of
+the kernel. Weights and exponent by measurement (docs/uncertainty.md).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from vdip_jax import nonblind
+from vdip_jax.candidates import luma
+from vdip_jax.classical import noise_level, trust
+from vdip_jax.operators import blur, gaussian_window
+
+_STEPS = 30
+# The answer is smoother than the truth, and its kernel wrong: errors are larger than those made again.
+_INFLATION = 1.3
+# Windows in pixels over which squared gradients are averaged, and how the std grows with the means.
+_NEAR, _FAR = (7, 1.0), (49, 8.0)
+_EXPONENT = 0.35
+_LEAST_GRADIENT = 1e-4
+
+
+def refit(y: jax.Array, image: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Standard deviation [H, W, C] of the error of `image` as the answer to `y`, both [H, W, C].
+
+    Args:
+      y: blurred, in [0, 1].
+      image: restored.
+      kernel: [kh, kw], sum 1, what the answer takes the blur for.
+    """
+    return scale(luma(y), luma(image), kernel) * pattern(image)
+
+
+def pattern(image: jax.Array) -> jax.Array:
+    """Where errors are large: a field of the shape of an image [H, W, C], to be scaled."""
+    planes = jnp.moveaxis(image, -1, 0)
+    down = jnp.diff(planes, axis=1, append=planes[:, -1:])
+    right = jnp.diff(planes, axis=2, append=planes[:, :, -1:])
+    squared = down**2 + right**2
+    near, far = (gaussian_window(squared, size, sigma) for size, sigma in (_NEAR, _FAR))
+    field = ((near + _LEAST_GRADIENT**2) * (far + _LEAST_GRADIENT**2)) ** (_EXPONENT / 2)
+    return jnp.moveaxis(field, 0, -1)
+
+
+def scale(gray: jax.Array, latent: jax.Array, kernel: jax.Array) -> jax.Array:
+    """What `pattern` is to be multiplied by: so that its root mean square is that of the errors to be expected.
+
+    Args:
+      gray, latent: [H, W], blurred and restored.
+      kernel: [kh, kw].
+    """
+    kh, kw = kernel.shape
+    margin = [(kh // 2, kh // 2), (kw // 2, kw // 2)]
+    noise = noise_level(gray) * jax.random.normal(jax.random.key(0), gray.shape, gray.dtype)
+    again = blur(jnp.pad(latent, margin, mode="edge"), kernel) + noise
+    fidelity = trust(gray[..., None])
+    error = nonblind.deconvolve(again, kernel, fidelity=fidelity, num_steps=_STEPS) - latent
+    expected = _INFLATION * jnp.sqrt((error**2).mean())
+    return expected / jnp.sqrt((pattern(latent[..., None]) ** 2).mean())
