@@ -8,6 +8,8 @@ import time
 
 import numpy as np
 import pytest
+import scipy.ndimage
+from mosaics import mosaic
 from PIL import Image
 from programs import ROOT, command, refused, run
 from programs import options as how
@@ -30,8 +32,10 @@ deblur = functools.partial(run, "cli")
 
 
 def picture(path, shape=(40, 44), seed=0):
-    pixels = np.random.default_rng(seed).integers(0, 255, shape, np.uint8)
-    Image.fromarray(pixels).save(path)
+    """Blurred patches, so that it is neither noise nor sharp."""
+    patches = np.kron(np.random.default_rng(seed).uniform(0, 255, shape), np.ones((6, 6) + (1,) * (len(shape) - 2)))
+    pixels = scipy.ndimage.uniform_filter(patches[: shape[0], : shape[1]], (5, 5) + (0,) * (len(shape) - 2))
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
     return path
 
 
@@ -50,7 +54,7 @@ def solved(tmp_path_factory):
 def test_every_file_is_written_and_named(solved):
     folder, run = solved
     for name in ("gray0", "gray1", "red green"):
-        for suffix in (".png", *results.SUFFIXES):
+        for suffix in (".png", *results.SUFFIXES, "_report.html"):
             assert (folder / "out" / (name + suffix)).stat().st_size > 0
             assert name + suffix in run.stdout
     assert read_image(folder / "out" / "gray0.png").pixels.shape == (40, 44)
@@ -232,7 +236,7 @@ def test_instant_answers_with_the_classical_estimate_alone(tmp_path):
 def test_a_photograph_too_large_for_memory_is_refused_with_the_size_that_fits(tmp_path):
     blurred(tmp_path / "a.png")
     run = deblur("a.png", "--preset=published", "--kernel_size=7", "--max_memory=0.1", "--output=out", cwd=tmp_path)
-    refused(run, "a.png: ", "GB of memory", "--max_side=")
+    refused(run, "a.png: ", "GB of memory", "--crop=")
     assert not (tmp_path / "out").exists()
 
 
@@ -272,11 +276,48 @@ def test_a_small_photograph_gets_a_kernel_that_it_can_show(tmp_path):
     picture(tmp_path / "a.png", (24, 26))
     run = deblur("a.png", "--preset=instant", "--nocompile_cache", "--output=out", cwd=tmp_path)
     assert run.returncode in (0, 2), run.stderr
-    assert np.load(tmp_path / "out" / "a_kernel.npy").shape == (9, 9)
+    assert np.load(tmp_path / "out" / "a_kernel.npy").shape in ((7, 7), (9, 9))
+    record = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert "kernel size" in {row["what"] for row in record["decisions"]}
 
 
-def test_a_blank_picture_comes_back_unharmed(tmp_path):
+INSTANT = ("--preset=instant", "--kernel_size=7", "--nocompile_cache", "--output=out")
+
+
+def test_a_blank_picture_and_noise_are_refused(tmp_path):
     Image.fromarray(np.full((72, 80), 90, np.uint8)).save(tmp_path / "a.png")
-    run = deblur("a.png", "--preset=instant", "--kernel_size=7", "--nocompile_cache", "--output=out", cwd=tmp_path)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (96, 96), np.uint8)).save(tmp_path / "b.png")
+    refused(deblur("a.png", *INSTANT, cwd=tmp_path), "a.png: ", "blank")
+    refused(deblur("b.png", *INSTANT, cwd=tmp_path), "b.png: ", "noise")
+    assert not (tmp_path / "out").exists()
+    run = deblur("a.png", *INSTANT, "--force", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "a.png")), 90)
+
+
+def test_a_sharp_photograph_comes_back_unharmed(tmp_path):
+    pixels = (255 * mosaic((400, 380, 1))[..., 0]).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    run = deblur("a.png", *INSTANT, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "a: is sharp already and given back as it is" in run.stderr
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "a.png")), pixels)
+    record = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert record["answer"] == "the photograph itself"
+    assert "sharp" in (tmp_path / "out" / "a_report.html").read_text()
+
+
+def test_a_large_photograph_is_restored_whole_by_what_a_part_tells(tmp_path):
+    sharp = np.kron(np.random.default_rng(0).random((30, 40, 3)), np.ones((8, 8, 1)))
+    pixels = (255 * scipy.ndimage.uniform_filter(sharp, (1, 5, 0))).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    flags = ("--preset=quick", "--channels=4", "--prefit_steps=2", "--ssim_steps=2", "--kernel_size=7", "--crop=96")
+    run = deblur("a.png", *flags, "--restarts=2", "--animate", "--nocompile_cache", "--output=out", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert read_image(tmp_path / "out" / "a.png").pixels.shape == (240, 320, 3)
+    record = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert record["part"]["height"] == record["part"]["width"] == 96
+    assert {"part that is solved", "blur", "transfer", "seed"} <= {row["what"] for row in record["decisions"]}
+    assert record["seed"] in (0, 1) and "--restarts=2" in record["flags"]
+    with Image.open(tmp_path / "out" / "a_steps.webp") as moving:
+        assert moving.n_frames > 1

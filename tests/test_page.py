@@ -202,8 +202,8 @@ def test_the_kernel_has_a_scale(tmp_path, photo):
 def test_the_map_says_what_it_is(tmp_path, photo):
     result = make_estimate(photo.pixels, std=photo.pixels)
     for config, words in (
-        (CONFIG, "How far the answers that were to choose from lie"),
-        (Config(prefit_steps=2, variational_steps=4, ssim_steps=0), "as the fitted distribution has it"),
+        (CONFIG, "How far a pixel is to be expected from the truth"),
+        (Config(prefit_steps=2, variational_steps=4, ssim_steps=0, std="posterior"), "as the fitted distribution"),
     ):
         assert words in write(tmp_path, photo, result, make_record(config))[1].text
 

@@ -81,6 +81,11 @@ def of_run(problem: Problem, state: State, begun: Start | None, config: Config) 
     return Result(images[choice], std, kernels[choice], state.loss, ok, agreement, choice, candidates)
 
 
+def network_candidate(config: Config) -> int:
+    """Which of the candidates is the image of the network itself."""
+    return 1 if config.start == "classical" else 0
+
+
 def best(criterion: jax.Array, doubtful: bool | jax.Array) -> jax.Array:
     """Index of the candidate to answer with; `criterion` [N], first that of the classical estimate, maybe doubtful."""
     return criterion.at[0].add(jnp.where(doubtful, _HANDICAP_IN_DOUBT, _HANDICAP)).argmin()

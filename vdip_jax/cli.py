@@ -5,25 +5,42 @@ import tempfile
 import time
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import flags
 
-from vdip_jax import METHODS, Config, Refusal, __version__, inputs, metrics, options, remarks
-from vdip_jax.batches import Estimate, OutOfMemory, grouped, room, solve_batch
+from vdip_jax import METHODS, Config, Refusal, __version__, inputs, metrics, options, planning, remarks, restarts
+from vdip_jax.animation import Animation
+from vdip_jax.batches import Estimate, OutOfMemory, grouped, room
+from vdip_jax.completion import FINISHES, complete
 from vdip_jax.inputs import Task
+from vdip_jax.page import write_page
+from vdip_jax.photographs import Photo
+from vdip_jax.planning import Decision, Plan
 from vdip_jax.results import final_losses, finite, result_paths, write_result
-from vdip_jax.runtime import describe, use_compile_cache
+from vdip_jax.runtime import describe, line, use_compile_cache
 from vdip_jax.solver import Progress
+from vdip_jax.transfer import spread_as_stored, to_light, to_stored
 
 _OUTPUT = flags.DEFINE_string("output", "deblurred", "Folder for the results; made if it is not there.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace results that exist.")
 _METHOD = flags.DEFINE_string("method", "vdip-sparse", f"One of {', '.join(METHODS)}.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of all random draws.", lower_bound=0)
+_RESTARTS = flags.DEFINE_integer(
+    "restarts", 1, "Seeds to solve with side by side, the best answer by its criterion being kept.", lower_bound=1
+)
+_FINISH = flags.DEFINE_enum(
+    "finish",
+    "auto",
+    FINISHES,
+    "How the whole image is made: network, in tiles where a part was solved; classical; by default the answer itself "
+    "where the part was all, else classical.",
+)
 _TIME_BUDGET = flags.DEFINE_float(
     "time_budget", None, "Seconds an image: after them the best so far is the answer.", lower_bound=0
 )
+_ANIMATE = flags.DEFINE_bool("animate", False, "Also write the optimisation as a moving picture, NAME_steps.webp.")
 _PROFILE = flags.DEFINE_string(
     "profile", None, "Folder for a trace of a few steps of each batch, as TensorBoard, XProf and Perfetto open it."
 )
@@ -32,6 +49,15 @@ flags.adopt_module_key_flags(inputs)
 
 # The best so far is written anew at most this often, and never for more than a tenth of the time.
 _SECONDS_A_PREVIEW = 20.0
+# Of a larger photograph, restoring all of which takes a minute and more, there is no early preview.
+_PIXELS_OF_A_PREVIEW = 4_000_000
+
+
+class Job(NamedTuple):
+    """A photograph and how it is to be solved."""
+
+    task: Task
+    plan: Plan
 
 
 def run() -> None:
@@ -43,19 +69,26 @@ def main(argv: Sequence[str]) -> None:
     """Check everything, then solve. Exits 0, 1 for refused input, 2 if an image was not finished, 130 on Ctrl-C."""
     try:
         config = options.make_config(_METHOD.value)
+        if _FINISH.value == "network" and not config.num_steps:
+            raise Refusal("--finish=network needs a preset with steps of the network, such as quick; got instant.")
         kernel = inputs.given_kernel(config)
         tasks = inputs.tasks(argv[1:], kernel, config)
-        batch_size = min(options.BATCH_SIZE.value, _room(tasks, config))
+        for task in tasks:
+            _check_room(task, config)
         output = _output_folder(tasks)
-        if batch_size < min(options.BATCH_SIZE.value, len(tasks)):
-            print(f"deblur: batches of {batch_size}, for more there is no room in memory.", file=sys.stderr)
     except Refusal as refusal:
         sys.exit(f"deblur: {refusal}")
     if options.COMPILE_CACHE.value:
         use_compile_cache()
     try:
-        batches = grouped(tasks, _likeness, batch_size)
-        finished = [_solve_batch(batch, kernel, config, output) for batch in batches]
+        finished = [_give_back(task, config, output) for task in tasks if task.is_sharp]
+        blurred = [task for task in tasks if not task.is_sharp]
+        # One after another, for their sizes are found one after another; together only if batches are asked for.
+        together = [blurred] if options.BATCH_SIZE.value > 1 else [[task] for task in blurred]
+        for some in together:
+            jobs = [Job(task, _plan(task, kernel is not None)) for task in some]
+            for batch in grouped(jobs, _likeness, options.BATCH_SIZE.value):
+                finished.append(_solve_batch(batch, kernel, config, output))
     except KeyboardInterrupt:
         print(f"deblur: stopped; {output} holds images finished before and the best so far.", file=sys.stderr)
         sys.exit(130)
@@ -65,7 +98,7 @@ def main(argv: Sequence[str]) -> None:
 def _output_folder(tasks: Sequence[Task]) -> Path:
     """The folder for results; made only once everything else has been found good."""
     folder = Path(_OUTPUT.value)
-    paths = [path for task in tasks for path in result_paths(folder, task.photo)]
+    paths = [path for task in tasks for path in (*result_paths(folder, task.photo), _page_path(folder, task.photo))]
     existing = next((path for path in paths if path.exists()), None)
     if existing is not None and not _OVERWRITE.value:
         raise Refusal(f"{existing} exists already; give --overwrite to replace it, or another --output.")
@@ -73,6 +106,10 @@ def _output_folder(tasks: Sequence[Task]) -> Path:
         _make_folder(Path(_PROFILE.value), "--profile")
     _make_folder(folder, "--output")
     return folder
+
+
+def _page_path(folder: Path, photo: Photo) -> Path:
+    return folder / f"{photo.name}_report.html"
 
 
 def _make_folder(folder: Path, flag: str) -> None:
@@ -83,70 +120,145 @@ def _make_folder(folder: Path, flag: str) -> None:
         raise Refusal(f"{flag}={folder}: expected a folder that can be written to ({error.strerror}).") from None
 
 
-def _room(tasks: Sequence[Task], config: Config) -> int:
-    """How many of the photographs fit into memory at once, whichever they are; refused if one alone does not."""
-    limit, counts = options.max_memory(), []
-    for task in tasks:
-        try:
-            counts.append(room(task.photo.pixels.shape, task.kernel_size, config, limit, "--max_side"))
-        except Refusal as refusal:
-            raise Refusal(f"{task.source}: {refusal}") from None
-    return min(counts)
+def _check_room(task: Task, config: Config) -> None:
+    """Refuse a photograph of which not even one fits into memory, as far as its kernel's size is known."""
+    height, width, *colors = task.photo.pixels.shape
+    shape = (*inputs.part_size((height, width)), *colors)
+    size = task.kernel_size or (planning.support.FRAME,) * 2
+    try:
+        room(shape, size, config, options.max_memory(), "--crop")
+    except Refusal as refusal:
+        raise Refusal(f"{task.source}: {refusal}") from None
 
 
-def _likeness(task: Task) -> Hashable:
-    """What tasks must have in common to be solved together."""
-    return task.photo.pixels.shape, task.kernel_size
+def _plan(task: Task, known: bool) -> Plan:
+    """How to solve a photograph, in the light that its file stands for."""
+    for note in task.photo.notes:
+        line(task.photo.name, note)
+    if task.kernel_size is None:
+        line(task.photo.name, "looking how far the blur reaches")
+    light = to_light(task.photo.pixels, task.transfer)
+    plan = planning.plan(light, task.kernel_size, inputs.crop_side(), known)
+    for decision in plan.decisions:
+        line(task.photo.name, f"{decision.what}: {decision.value}, {decision.why}")
+    why = "what its camera stored is taken for sRGB" if task.transfer == "srgb" else "it is blurred as it is stored"
+    light_or_not = Decision("transfer", task.transfer, why)
+    return plan._replace(decisions=(*plan.decisions, light_or_not))
 
 
-def _solve_batch(batch: Sequence[Task], kernel: np.ndarray | None, config: Config, output: Path) -> bool:
-    """Solve images of one shape together and write their files, early ones too; True if all came out finite."""
-    for task in batch:
-        for note in task.photo.notes:
-            print(f"{task.photo.name}: {note}", file=sys.stderr)
-    title = ", ".join(task.photo.name for task in batch)
+def _likeness(job: Job) -> Hashable:
+    """What photographs must have in common to be solved together."""
+    return job.plan.y.shape, job.plan.kernel_size
+
+
+def _solve_batch(batch: Sequence[Job], kernel: np.ndarray | None, config: Config, output: Path) -> bool:
+    """Solve parts of one shape together and write the files of each photograph; True if all came out finite."""
+    title = ", ".join(job.task.photo.name for job in batch)
     began = time.perf_counter()
     written, cost = 0.0, 0.0
+    moving = [Animation(job.task.photo.pixels[job.plan.part.window]) for job in batch if _ANIMATE.value]
 
     def keep(progress: Progress, estimates: Callable[[], list[Estimate]]) -> bool:
         """Write the best so far now and then; True when time is up."""
         nonlocal written, cost
         seconds = time.perf_counter() - began
         due = seconds - written >= max(_SECONDS_A_PREVIEW, 10 * cost)
-        if progress.step < progress.num_steps and (due or progress.phase == "start"):
-            for task, result in zip(batch, estimates(), strict=True):
-                write_result(output, task.photo, result, _record(task, result, config, seconds, progress.step))
+        small = all(job.plan.light.size <= 3 * _PIXELS_OF_A_PREVIEW for job in batch)
+        if small and progress.step < progress.num_steps and (due or progress.phase == "start"):
+            for job, estimate in zip(batch, estimates(), strict=True):
+                _write(job, _restored(job, estimate, config), config, output, seconds, progress.step)
             written = time.perf_counter() - began
             cost = written - seconds
+        if moving and moving[0].wants(progress.step):
+            _add_frames(moving, batch, estimates(), progress.step)
         return _TIME_BUDGET.value is not None and time.perf_counter() - began >= _TIME_BUDGET.value
 
     try:
-        images = [task.photo.pixels for task in batch]
-        # Every image has the same seed: its result does not depend on what else is in the run.
-        seeds = [_SEED.value] * len(batch)
-        results = solve_batch(
-            images, seeds, config, title, keep, _PROFILE.value, **inputs.about_kernel(batch[0], kernel)
+        estimates = restarts.solve_several(
+            [job.plan.y for job in batch],
+            restarts.Seeds(_SEED.value, _RESTARTS.value),
+            config,
+            title,
+            options.max_memory(),
+            keep,
+            _PROFILE.value,
+            **inputs.about_kernel(batch[0].plan.kernel_size, kernel),
         )
-    except OutOfMemory:
-        height, width = batch[0].photo.pixels.shape[:2]
-        hint = "a smaller --batch_size" if len(batch) > 1 else "a smaller --max_side"
-        print(
-            f"deblur: {title}: {width}x{height} pixels need more memory than there is; give {hint}.",
-            file=sys.stderr,
-        )
+    except (OutOfMemory, Refusal) as error:
+        height, width = batch[0].plan.y.shape[:2]
+        hint = "a smaller --batch_size" if len(batch) > 1 else "a smaller --crop"
+        reason = error if isinstance(error, Refusal) else f"{width}x{height} pixels need more memory than there is"
+        print(f"deblur: {title}: {reason}; give {hint}.", file=sys.stderr)
         return False
-    seconds = time.perf_counter() - began
-    for task, result in zip(batch, results, strict=True):
-        record = _record(task, result, config, seconds, int(np.isfinite(result.loss).sum()))
-        files = write_result(output, task.photo, result, record)
-        _tell(task, result, config, record)
-        print(f"{task.photo.name}: {seconds:.0f} s, wrote in {output}: {' '.join(path.name for path in files)}")
-    return all(bool(result.ok) for result in results)
+    if moving:
+        _add_frames(moving, batch, [chosen.estimate for chosen in estimates], config.num_steps)
+    for i, (job, chosen) in enumerate(zip(batch, estimates, strict=True)):
+        steps = int(np.isfinite(chosen.estimate.loss).sum())
+        restored = _restored(job, chosen.estimate, config, tell=True)
+        seconds = time.perf_counter() - began
+        record = _write(job, restored, config, output, seconds, steps, chosen)
+        if moving:
+            moving[i].write(output / f"{job.task.photo.name}_steps.webp")
+        _tell(job, restored, config, record)
+        print(f"{job.task.photo.name}: {seconds:.0f} s, wrote in {output}: {' '.join(record['files'])}")
+    return all(bool(chosen.estimate.ok) for chosen in estimates)
 
 
-def _record(task: Task, result: Estimate, config: Config, seconds: float, num_steps: int) -> dict[str, Any]:
-    """All that is told of one image's result, after `num_steps` steps, ready for JSON."""
-    recorded = inputs.recorded(task) + [
+def _restored(job: Job, estimate: Estimate, config: Config, tell: bool = False) -> Estimate:
+    """The estimate of the part as one of the whole photograph, in stored values."""
+    name, plan = job.task.photo.name, job.plan
+
+    def told(done: int, number: int) -> None:
+        if tell and number > 1:
+            line(name, f"restoring all of it, tile {done} of {number}")
+
+    whole = complete(plan, estimate, config, _FINISH.value, options.max_memory(), told)
+    stored = to_stored(whole.image, job.task.transfer)
+    return estimate._replace(image=stored, std=spread_as_stored(whole.image, whole.std, job.task.transfer))
+
+
+def _add_frames(moving: Sequence[Animation], batch: Sequence[Job], estimates: Sequence[Estimate], step: int) -> None:
+    for animation, job, estimate in zip(moving, batch, estimates, strict=True):
+        image = to_stored(estimate.image.reshape(job.plan.y.shape), job.task.transfer)
+        animation.add(step, image, estimate.kernel)
+
+
+def _give_back(task: Task, config: Config, output: Path) -> bool:
+    """Write the photograph itself, which is sharp already, as its own result."""
+    y = task.photo.pixels
+    why = "its edges are sharp in every direction; --force deblurs it all the same"
+    plan = Plan(y, planning.Tile(0, 0, *y.shape[:2]), (3, 3), (Decision("answer", "the photograph as it is", why),))
+    restored = _write(Job(task, plan), remarks.unharmed(y), config, output, 0.0, 0)
+    line(task.photo.name, f"is sharp already and given back as it is: {why}")
+    print(f"{task.photo.name}: 0 s, wrote in {output}: {' '.join(restored['files'])}")
+    return True
+
+
+def _write(
+    job: Job,
+    restored: Estimate,
+    config: Config,
+    output: Path,
+    seconds: float,
+    num_steps: int,
+    chosen: restarts.Chosen | None = None,
+) -> dict[str, Any]:
+    """Write all files of a photograph; return its record."""
+    photo = job.task.photo
+    record = _record(job, restored, config, seconds, num_steps, chosen)
+    paths = write_result(output, photo, restored, record)
+    page = _page_path(output, photo)
+    write_page(page, photo, restored, record, [*job.plan.warnings, *remarks.doubts(restored, config)])
+    return {**record, "files": [path.name for path in (*paths, page)]}
+
+
+def _record(
+    job: Job, result: Estimate, config: Config, seconds: float, num_steps: int, chosen: restarts.Chosen | None
+) -> dict[str, Any]:
+    """All that is told of one photograph's result, after `num_steps` steps, ready for JSON."""
+    task, plan = job.task, job.plan
+    decisions = [*plan.decisions, *(restarts.decisions(chosen) if chosen is not None else ())]
+    recorded = inputs.recorded(task, plan.kernel_size) + [
         f"--{flag.name}={_flag_text(flag.value)}"
         for flag in options.own_flags(sys.modules[__name__]).values()
         if flag.name not in ("overwrite", "profile", *inputs.RECORDED) and flag.value is not None
@@ -156,31 +268,32 @@ def _record(task: Task, result: Estimate, config: Config, seconds: float, num_st
         "source": task.source,
         "notes": task.photo.notes,
         "ok": bool(result.ok),
-        "seed": _SEED.value,
-        "kernel_size": task.kernel_size,
+        "seed": _SEED.value if chosen is None else chosen.seed,
+        "kernel_size": plan.kernel_size,
+        "part": plan.part._asdict(),
+        "decisions": [decision._asdict() for decision in decisions],
         "config": vars(config),
         "flags": recorded,
         "seconds": round(seconds, 2),
         "steps": num_steps,
         "final_loss": final_losses(result.loss, config),
-        "answer": remarks.answer(result, config),
+        "answer": "the photograph itself" if task.is_sharp else remarks.answer(result, config),
         "agreement": finite(result.agreement),
         "criterion": [finite(value) for value in result.candidates.criterion],
         **describe(),
     }
     if task.truth is not None:
-        y = task.photo.pixels
-        images = {"blurred": y, "restored": result.image.reshape(y.shape)}
+        images = {"blurred": task.photo.pixels, "restored": result.image}
         scores = {name: metrics.score(image, task.truth)._asdict() for name, image in images.items()}
         record["score"] = {"protocol": "rgb", **scores}
     return record
 
 
-def _tell(task: Task, result: Estimate, config: Config, record: dict[str, Any]) -> None:
+def _tell(job: Job, result: Estimate, config: Config, record: dict[str, Any]) -> None:
     """Say what became of an image."""
-    name = task.photo.name
-    for doubt in remarks.doubts(result, config):
-        print(f"{name}: {doubt}", file=sys.stderr)
+    name = job.task.photo.name
+    for doubt in (*job.plan.warnings, *remarks.doubts(result, config)):
+        line(name, doubt)
     if config.start == "classical":
         print(f"{name}: the answer is {record['answer']}")
     if "score" in record:

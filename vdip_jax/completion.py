@@ -1,6 +1,5 @@
 """The whole photograph, once its kernel is known from a part of it: tile by tile, within a limit of memory."""
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,46 +7,103 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vdip_jax import cost, nonblind, tiles
+from vdip_jax import answers, classical, cost, nonblind, solver, tiles, uncertainty
 from vdip_jax.batches import Estimate
+from vdip_jax.candidates import luma
 from vdip_jax.config import Config
-from vdip_jax.solver import solve
+from vdip_jax.planning import Plan
 
 FINISHES = ("auto", "classical", "network")
 # Tiles larger than this are no faster, and take longer between signs of life.
 _SIDE = 1024
-# What is left of the memory for a tile beside the picture itself.
+# What a tile may take of the memory, beside the photograph itself.
 _SHARE_OF_MEMORY = 0.5
+# Copies of the photograph that are held beside a tile: as read, in light, restored, its std, and for writing.
+_COPIES = 8
 
 
-def classical_side(kernel_size: tuple[int, int], colors: int, limit: int) -> int:
+class Whole(NamedTuple):
+    """A restored photograph: `image` and `std`, of the photograph's shape."""
+
+    image: np.ndarray
+    std: np.ndarray
+
+
+def complete(
+    plan: Plan,
+    estimate: Estimate,
+    config: Config,
+    finish: str,
+    limit: int,
+    tell: Callable[[int, int], None] = lambda done, number: None,
+) -> Whole:
+    """The whole photograph by the kernel that was found on a part of it.
+
+    Args:
+      plan: the photograph and its part.
+      estimate: of the part.
+      config: settings of the networks.
+      finish: 'classical', 'network', or 'auto': the answer itself where the part is all, else classical.
+      limit: bytes of memory.
+      tell: called with the number of tiles done and of all.
+    """
+    if plan.is_whole and finish == "auto":
+        return Whole(estimate.image.reshape(plan.light.shape), estimate.std.reshape(plan.light.shape))
+    kernel = jnp.asarray(estimate.kernel)
+    if finish == "network":
+        side = max(plan.part.height, plan.part.width)
+        restore = _already(plan, estimate, config) if plan.is_whole else _by_network(kernel, config)
+    else:
+        side, restore = tile_side(plan, estimate.kernel.shape, limit), _classically(plan, estimate)
+    restored_part = restore(_planes(plan.y))
+    scale = uncertainty.scale(_gray(plan.y), luma(jnp.asarray(restored_part)), kernel)
+    field = jax.jit(lambda image: scale * uncertainty.pattern(image))
+
+    def both(tile: np.ndarray) -> np.ndarray:
+        image = restore(tile)
+        return np.concatenate([image, np.asarray(field(jnp.asarray(image)))], axis=-1)
+
+    margin = max(estimate.kernel.shape)
+    parts = tiles.tiling((plan.light.shape[0], plan.light.shape[1]), side, margin)
+    found = tiles.blended(_planes(plan.light), parts, margin, both, lambda done: tell(done, len(parts)))
+    image, std = np.split(found, 2, axis=-1)
+    return Whole(image.reshape(plan.light.shape), std.reshape(plan.light.shape))
+
+
+def tile_side(plan: Plan, kernel_size: tuple[int, ...], limit: int) -> int:
     """Side in pixels of the tiles of the classical finish that fit into `limit` bytes; at least four kernels."""
-    fitting = int((_SHARE_OF_MEMORY * limit / cost.finish_bytes(colors)) ** 0.5) - max(kernel_size)
+    colors = _planes(plan.light).shape[-1]
+    free = _SHARE_OF_MEMORY * (limit - _COPIES * plan.light.nbytes)
+    fitting = int(max(free, 0) ** 0.5 / cost.finish_bytes(colors) ** 0.5) - max(kernel_size)
     return max(4 * max(kernel_size), min(_SIDE, fitting))
 
 
-def classically(
-    light: np.ndarray,
-    kernel: np.ndarray,
-    fidelity: float,
-    limit: int,
-    tell: Callable[[int, int], None],
-) -> np.ndarray:
-    """The picture [H, W] or [H, W, C] that `kernel` blurred into `light`, by `nonblind`, in tiles.
+def _classically(plan: Plan, estimate: Estimate) -> Callable[[np.ndarray], np.ndarray]:
+    """What restores a tile [H, W, C] by `nonblind`, with the weight of the data that fits the part."""
+    kernel, y = jnp.asarray(estimate.kernel), jnp.asarray(_planes(plan.y))
+    fidelity = classical.fidelity(y, kernel, bool(estimate.agreement < classical.UNSURE))
+    return lambda tile: np.asarray(nonblind.deconvolve(jnp.asarray(tile), kernel, fidelity=fidelity))
 
-    Args:
-      light: blurred, float32 in [0, 1].
-      kernel: [kh, kw], sum 1.
-      fidelity: weight of the data, as for `nonblind.deconvolve`.
-      limit: bytes of memory.
-      tell: called with the number of tiles done and of all after each.
-    """
-    margin = max(kernel.shape)
-    colors = 1 if light.ndim == 2 else light.shape[-1]
-    parts = tiles.tiling(light.shape[:2], classical_side(kernel.shape, colors, limit), margin)
-    known = jnp.asarray(kernel, light.dtype)
+
+def _already(plan: Plan, estimate: Estimate, config: Config) -> Callable[[np.ndarray], np.ndarray]:
+    """The image of the network, where its part was all and there is but one tile."""
+    image = estimate.candidates.image[answers.network_candidate(config)]
+    return lambda tile: np.asarray(image).reshape(tile.shape)
+
+
+def _by_network(kernel: jax.Array, config: Config) -> Callable[[np.ndarray], np.ndarray]:
+    """What restores a tile [H, W, C] by an image network of its own."""
 
     def restore(tile: np.ndarray) -> np.ndarray:
-        return np.asarray(nonblind.deconvolve(jnp.asarray(tile), known, fidelity=fidelity))
+        result = solver.solve(jnp.asarray(tile), jax.random.key(0), kernel=kernel, config=config)
+        return np.asarray(result.candidates.image[answers.network_candidate(config)])
 
-    return tiles.blended(light, parts, margin, restore, lambda done: tell(done, len(parts)))
+    return restore
+
+
+def _planes(pixels: np.ndarray) -> np.ndarray:
+    return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def _gray(pixels: np.ndarray) -> jax.Array:
+    return luma(jnp.asarray(_planes(pixels)))

@@ -191,10 +191,11 @@ def _std(std: np.ndarray, config: Config) -> str:
     if not std.any():
         return _section("Uncertainty", "<p class=note>There is no map: this answer tells no standard deviation.</p>")
     white = float(np.percentile(std, 99) or std.max())
-    if config.start == "classical" and not config.variational_steps:
-        meaning = "How far the answers that were to choose from lie from the chosen one, root mean square."
-    else:
-        meaning = "The standard deviation of every pixel, as the fitted distribution has it."
+    meaning = (
+        "How far a pixel is to be expected from the truth: two thirds lie within it, 95 in a hundred within twice."
+        if config.std == "refit"
+        else "The standard deviation of every pixel, as the fitted distribution has it."
+    )
     gray = np.sqrt((std**2).reshape(*std.shape[:2], -1).mean(-1))
     return _section(
         "Uncertainty",

@@ -166,7 +166,12 @@ class Reporter:
         self._phase = progress.phase
 
     def _line(self, text: str) -> None:
-        print(f"{self._title}: {text}", file=sys.stderr, flush=True)
+        line(self._title, text)
+
+
+def line(title: str, text: str) -> None:
+    """Tell something of what is named by `title`."""
+    print(f"{title}: {text}", file=sys.stderr, flush=True)
 
 
 _interrupted = threading.Event()

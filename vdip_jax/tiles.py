@@ -57,17 +57,20 @@ def blended(
       picture: floating point.
       tiles: those of `tiling`, made with the same `margin`.
       margin: pixels of a tile's border, where the picture goes on, that are not used.
-      restore: gets the pixels of a tile and gives as many.
+      restore: gets the pixels of a tile and gives as many, of as many channels as it likes.
       tell: called with the number of tiles done after each.
     """
     height, width = picture.shape[:2]
-    restored = np.zeros_like(picture)
+    restored: np.ndarray = np.zeros(())
     weights = np.zeros((height, width, *(1,) * (picture.ndim - 2)), picture.dtype)
     for done, tile in enumerate(tiles, start=1):
+        part = restore(picture[tile.window])
+        if not restored.ndim:
+            restored = np.zeros((height, width, *part.shape[2:]), picture.dtype)
         down = _weights(tile.top, tile.height, height, margin)
         right = _weights(tile.left, tile.width, width, margin)
         weight = np.outer(down, right).astype(picture.dtype).reshape(tile.height, tile.width, *weights.shape[2:])
-        restored[tile.window] += weight * restore(picture[tile.window])
+        restored[tile.window] += weight * part
         weights[tile.window] += weight
         tell(done)
     restored /= weights

@@ -21,3 +21,11 @@ def to_stored(light: np.ndarray, transfer: str) -> np.ndarray:
         return light
     curved = 1.055 * np.maximum(light, _LINEAR_LIGHT) ** (1 / 2.4) - 0.055
     return np.where(light <= _LINEAR_LIGHT, light * _LINEAR_SLOPE, curved).astype(light.dtype)
+
+
+def spread_as_stored(light: np.ndarray, std: np.ndarray, transfer: str) -> np.ndarray:
+    """A standard deviation of light as one of stored values: half of what a step to both sides makes, within [0, 1]."""
+    if transfer == "none":
+        return std
+    above, below = np.minimum(light + std, 1), np.maximum(light - std, 0)
+    return (to_stored(above, transfer) - to_stored(below, transfer)) / 2

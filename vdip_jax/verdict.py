@@ -39,7 +39,7 @@ def at_border(kernel: np.ndarray) -> bool:
 
 
 def sparsity(image: np.ndarray) -> float:
-    """Mean over root mean square of the gradients' lengths of [H, W]: less for few strong ones (Krishnan et al. 2011)."""
+    """Mean over root mean square of the gradients' lengths of [H, W]: less for few, strong ones (Krishnan 2011)."""
     squared = np.diff(image, axis=0)[:, :-1] ** 2 + np.diff(image, axis=1)[:-1] ** 2
     return float(np.sqrt(squared).mean() / np.sqrt(squared.mean() + 1e-30))
 
