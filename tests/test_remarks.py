@@ -7,6 +7,9 @@ from vdip_jax import Config, cli, inputs, remarks
 from vdip_jax.batches import Estimate
 from vdip_jax.candidates import Candidates
 from vdip_jax.photographs import Photo
+from vdip_jax.planning import Plan
+from vdip_jax.tiles import Tile
+from vdip_jax.verdict import FAULTS
 
 
 def estimate(preset, kernel, agreement=0.95, choice=0, useless=False, ok=True):
@@ -19,12 +22,19 @@ def estimate(preset, kernel, agreement=0.95, choice=0, useless=False, ok=True):
 
 
 def wide(size=(9, 11), blob=None):
-    """Fills its frame, or has entries in the first `blob` rows and columns and next to nothing elsewhere."""
-    kernel = np.ones(size, np.float32)
+    """Fills its frame but for the edge, or has entries in `blob` rows and columns and next to nothing elsewhere."""
+    kernel = np.zeros(size, np.float32)
+    kernel[1:-1, 1:-1] = 1
     if blob:
-        kernel[:] = 1e-3
-        kernel[: blob[0], : blob[1]] = 1
+        kernel *= 1e-3
+        kernel[1 : 1 + blob[0], 1 : 1 + blob[1]] = 1
     return kernel / kernel.sum()
+
+
+def test_a_kernel_that_reaches_the_edge_of_its_frame_is_told():
+    kernel = np.full((9, 11), 1 / 99, np.float32)
+    (doubt,) = remarks.doubts(estimate("instant", kernel), Config.preset("instant"))
+    assert "edge of its frame of 9x11" in doubt and "--kernel_size=17" in doubt
 
 
 @pytest.mark.parametrize("preset", ["instant", "quick", "cold"])
@@ -43,8 +53,9 @@ def test_an_estimate_of_no_use_is_told(preset, words, capsys):
     assert words in doubt
     answers = {"instant": "the blurred image: the classical estimate was of no use", "quick": "the network's image"}
     assert remarks.answer(result, config) == answers[preset]
-    task = inputs.Task("a.png", Photo("a", result.image, ()), (9, 11))
-    cli._tell(task, result, config, {"answer": answers[preset]})
+    task = inputs.Task("a.png", Photo("a", result.image, ()), (9, 11), "none")
+    job = cli.Job(task, Plan(result.image, Tile(0, 0, 8, 9), (9, 11)))
+    cli._tell(job, [doubt], config, {"answer": answers[preset]})
     captured = capsys.readouterr()
     assert captured.err == f"a: {doubt}\n" and captured.out == f"a: the answer is {answers[preset]}\n"
 
@@ -75,3 +86,10 @@ def test_each_candidate_has_a_name():
     config = Config.preset("quick")
     names = [remarks.answer(estimate("quick", wide(), choice=i), config) for i in range(4)]
     assert len(set(names)) == 4 and names[0] == "the classical estimate"
+
+
+def test_every_fault_is_told_in_a_sentence():
+    for fault in FAULTS:
+        if fault != "diverged":
+            (told,) = remarks.doubts(estimate("instant", wide()), Config.preset("instant"), (fault,))
+            assert told.endswith(".") and "\n" not in told

@@ -199,7 +199,7 @@ def _solve_batch(batch: Sequence[Job], kernel: np.ndarray | None, config: Config
         record = _write(job, restored, config, output, seconds, steps, chosen)
         if moving:
             moving[i].write(output / f"{job.task.photo.name}_steps.webp")
-        _tell(job, restored, config, record)
+        _tell(job, record["doubts"], config, record)
         print(f"{job.task.photo.name}: {seconds:.0f} s, wrote in {output}: {' '.join(record['files'])}")
     return all(bool(chosen.estimate.ok) for chosen in estimates)
 
@@ -248,7 +248,7 @@ def _write(
     record = _record(job, restored, config, seconds, num_steps, chosen)
     paths = write_result(output, photo, restored, record)
     page = _page_path(output, photo)
-    write_page(page, photo, restored, record, [*job.plan.warnings, *remarks.doubts(restored, config)])
+    write_page(page, photo, restored, record, record["doubts"])
     return {**record, "files": [path.name for path in (*paths, page)]}
 
 
@@ -272,6 +272,7 @@ def _record(
         "kernel_size": plan.kernel_size,
         "part": plan.part._asdict(),
         "decisions": [decision._asdict() for decision in decisions],
+        "doubts": [*plan.warnings, *remarks.doubts(result, config, chosen.failures if chosen else ())],
         "config": vars(config),
         "flags": recorded,
         "seconds": round(seconds, 2),
@@ -289,10 +290,10 @@ def _record(
     return record
 
 
-def _tell(job: Job, result: Estimate, config: Config, record: dict[str, Any]) -> None:
+def _tell(job: Job, doubts: Sequence[str], config: Config, record: dict[str, Any]) -> None:
     """Say what became of an image."""
     name = job.task.photo.name
-    for doubt in (*job.plan.warnings, *remarks.doubts(result, config)):
+    for doubt in doubts:
         line(name, doubt)
     if config.start == "classical":
         print(f"{name}: the answer is {record['answer']}")

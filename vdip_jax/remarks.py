@@ -1,8 +1,10 @@
 """What a person should know of an answer, in words."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from vdip_jax import kernels
+from vdip_jax import kernels, verdict
 from vdip_jax.batches import Estimate
 from vdip_jax.candidates import Candidates
 from vdip_jax.classical import UNSURE
@@ -32,8 +34,20 @@ def unharmed(y: np.ndarray) -> Estimate:
     return Estimate(y, np.zeros_like(y), kernel, np.zeros(0), ok, agreement, choice, none)
 
 
-def doubts(result: Estimate, config: Config) -> list[str]:
-    """Why the answer may be wrong and what to do about it, a sentence each; empty if nothing tells so."""
+# Of `verdict.FAULTS`; one is told otherwise.
+_FAULTS = {
+    "delta": "no blur was removed, for the kernel is a single point; try another --kernel_size or --seed.",
+    "flat": "the picture came out flat; try another --seed, or --preset=instant.",
+    "worse": "the picture looks worse than the blurred one, with more noise or ghosts; try --restarts=4 or another "
+    "--kernel_size.",
+}
+
+
+def doubts(result: Estimate, config: Config, faults: Sequence[str] = ()) -> list[str]:
+    """Why the answer may be wrong and what to do about it, a sentence each; empty if nothing tells so.
+
+    `faults`: what `verdict.failures` found.
+    """
     height, width = result.kernel.shape
     found = []
     if config.start == "classical" and _useless(result):
@@ -47,12 +61,18 @@ def doubts(result: Estimate, config: Config) -> list[str]:
             "try another --kernel_size."
         )
     elif np.isfinite(result.agreement):
+        if verdict.at_border(result.kernel):
+            found.append(
+                f"the kernel reaches the edge of its frame of {height}x{width} pixels and may go on beyond: "
+                f"try --kernel_size={round(0.7 * max(height, width)) * 2 + 1}."
+            )
         rows, columns = kernels.extent(result.kernel)
         if 2 * rows < height and 2 * columns < width:
             found.append(
                 f"the kernel fills {rows}x{columns} of {height}x{width} pixels: if the blur is longer, it was "
                 f"missed; if not, --kernel_size={max(rows, columns) // 2 * 2 + 3} is faster and safer."
             )
+    found += [_FAULTS[fault] for fault in faults if fault in _FAULTS]
     if not result.ok and config.num_steps:
         found.append("an update was not finite; these files hold the last good state.")
     return found

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+FAULTS = ("diverged", "delta", "flat", "worse")
 # Above this share of the mass in one entry a kernel blurs nothing.
 _DELTA = 0.9
 # With less than this share of the blurred picture's contrast, a restored one is flat.
@@ -11,7 +12,7 @@ _AT_BORDER = 0.1
 
 
 def failures(y: np.ndarray, image: np.ndarray, kernel: np.ndarray, finite: bool) -> list[str]:
-    """What is wrong with an answer, each in a word; empty if nothing can be seen to be.
+    """What is wrong with an answer, some of `FAULTS`; empty if nothing can be seen to be.
 
     'diverged': an update was not finite. 'delta': the kernel blurs nothing. 'flat': black, white or without contrast.
     'worse': the gradients of the picture are less sparse than those of the blurred one, as ghosts and noise make them;
