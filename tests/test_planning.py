@@ -1,0 +1,88 @@
+"""Which part is solved, with how large a kernel, and why."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from mosaics import mosaic
+
+from vdip_jax import classical, planning, support
+from vdip_jax.planning import Plan, plan
+from vdip_jax.support import Look, Support
+from vdip_jax.tiles import Tile
+
+PIXELS = mosaic((200, 260, 3), seed=1)
+
+
+@pytest.fixture
+def kernels_seen(monkeypatch):
+    """Kernels that estimates come to, in order; each estimate's picture is kept."""
+    asked = []
+
+    def set_up(*found):
+        given = iter(found)
+
+        def estimate(gray, kernel_size):
+            asked.append(np.asarray(gray))
+            return classical.Found(jnp.asarray(next(given)), jnp.array(True), jnp.array(0.9))
+
+        monkeypatch.setattr(classical, "estimate", estimate)
+        looks = (Look(1, (5, 6), 0.9), Look(2, (8, 12), 0.85))
+        monkeypatch.setattr(support, "find", lambda gray: Support(15, looks))
+        return asked
+
+    return set_up
+
+
+def stroke(down, right):
+    kernel = np.zeros((9, 9), np.float32)
+    for i in range(-3, 4):
+        kernel[4 + i * down, 4 + i * right] = 1 / 7
+    return kernel
+
+
+def told(made: Plan):
+    return {decision.what: decision for decision in made.decisions}
+
+
+def test_a_small_photograph_is_solved_whole(kernels_seen):
+    kernels_seen()
+    for side in (0, 260, 480):
+        made = plan(PIXELS, (9, 9), side, known=False)
+        assert made.is_whole and made.part == Tile(0, 0, 200, 260) and made.kernel_size == (9, 9)
+        assert made.y.shape == PIXELS.shape and made.warnings == ()
+        assert set(told(made)) == {"part that is solved"}
+
+
+def test_the_kernel_is_looked_for_unless_its_size_is_given(kernels_seen):
+    kernels_seen()
+    made = plan(PIXELS, None, 0, known=False)
+    assert made.kernel_size == (15, 15)
+    assert told(made)["kernel size"].value == "15x15"
+    assert "5x6 pixels" in told(made)["kernel size"].why and "shrunk by 2" in told(made)["kernel size"].why
+
+
+def test_of_a_large_one_the_best_part_and_others_are_compared(kernels_seen):
+    asked = kernels_seen(stroke(0, 1), stroke(0, 1), stroke(0, 1))
+    made = plan(PIXELS, (9, 9), 80, known=False)
+    assert not made.is_whole and made.y.shape == (80, 80, 3) and made.warnings == ()
+    assert len(asked) == 3 and all(gray.shape == (80, 80) for gray in asked)
+    np.testing.assert_allclose(asked[0], planning.gray(made.y), rtol=1e-6)
+    assert told(made)["blur"].value == "is taken to be the same everywhere"
+
+
+def test_blur_that_differs_is_warned_of(kernels_seen):
+    kernels_seen(stroke(0, 1), stroke(1, 0), stroke(0, 1))
+    made = plan(PIXELS, (9, 9), 80, known=False)
+    (warning,) = made.warnings
+    assert "agree by 0.14 only" in warning and f"row {made.part.top}, column {made.part.left}" in warning
+    assert told(made)["blur"].value == "may not be the same everywhere"
+
+
+def test_a_known_kernel_is_not_estimated(kernels_seen):
+    assert kernels_seen() == []
+    assert not plan(PIXELS, (9, 9), 80, known=True).is_whole
+
+
+def test_a_narrow_photograph_gives_a_square():
+    made = plan(PIXELS[:50], (9, 9), 80, known=True)
+    assert (made.part.height, made.part.width) == (50, 50)
