@@ -35,7 +35,7 @@ def gain(case: Case, side: int) -> float:
 def measure(case: Case) -> dict[str, object]:
     """Sizes and gains of one image."""
     true = max(case.kernel.shape)
-    found = support.find(gray(np.asarray(case.y, np.float32)))
+    found = support.find([gray(np.asarray(case.y, np.float32))])
     sizes = {"true": true, "half too large": round(1.5 * true) // 2 * 2 + 1, "found": found.size}
     return {name: {"size": size, "gain": round(gain(case, size), 3)} for name, size in sizes.items()}
 

@@ -15,7 +15,7 @@ PIXELS = mosaic((200, 260, 3), seed=1)
 
 @pytest.fixture
 def kernels_seen(monkeypatch):
-    """Kernels that estimates come to, in order; each estimate's picture is kept."""
+    """Kernels that estimates come to, in order, and how settings agree on them; each estimate's picture is kept."""
     asked = []
 
     def set_up(*found):
@@ -23,11 +23,12 @@ def kernels_seen(monkeypatch):
 
         def estimate(gray, kernel_size):
             asked.append(np.asarray(gray))
-            return classical.Found(jnp.asarray(next(given)), jnp.array(True), jnp.array(0.9))
+            kernel, agreement = next(given)
+            return classical.Found(jnp.asarray(kernel), jnp.array(True), jnp.array(agreement))
 
         monkeypatch.setattr(classical, "estimate", estimate)
         looks = (Look(1, (5, 6), 0.9), Look(2, (8, 12), 0.85))
-        monkeypatch.setattr(support, "find", lambda gray: Support(15, looks))
+        monkeypatch.setattr(support, "find", lambda parts: Support(15, looks))
         return asked
 
     return set_up
@@ -62,16 +63,17 @@ def test_the_kernel_is_looked_for_unless_its_size_is_given(kernels_seen):
 
 
 def test_of_a_large_one_the_best_part_and_others_are_compared(kernels_seen):
-    asked = kernels_seen(stroke(0, 1), stroke(0, 1), stroke(0, 1))
+    asked = kernels_seen((stroke(0, 1), 0.8), (stroke(0, 1), 0.9), (stroke(0, 1), 0.7))
     made = plan(PIXELS, (9, 9), 80, known=False)
     assert not made.is_whole and made.y.shape == (80, 80, 3) and made.warnings == ()
     assert len(asked) == 3 and all(gray.shape == (80, 80) for gray in asked)
-    np.testing.assert_allclose(asked[0], planning.gray(made.y), rtol=1e-6)
+    # The second one is that on which settings agree most.
+    np.testing.assert_allclose(asked[1], planning.gray(made.y), rtol=1e-6)
     assert told(made)["blur"].value == "is taken to be the same everywhere"
 
 
 def test_blur_that_differs_is_warned_of(kernels_seen):
-    kernels_seen(stroke(0, 1), stroke(1, 0), stroke(0, 1))
+    kernels_seen((stroke(0, 1), 0.9), (stroke(1, 0), 0.8), (stroke(0, 1), 0.8))
     made = plan(PIXELS, (9, 9), 80, known=False)
     (warning,) = made.warnings
     assert "agree by 0.14 only" in warning and f"row {made.part.top}, column {made.part.left}" in warning

@@ -48,12 +48,18 @@ def shows(monkeypatch):
 )
 def test_the_longest_that_is_believed_counts(shows, found, size):
     shows(found)
-    result = find(np.zeros((400, 420), np.float32))
+    result = find([np.zeros((400, 420), np.float32)])
     assert result.size == size
     first, *rest = result.looks
     assert first == Look(1, found[400][0], pytest.approx(found[400][1]))
     assert [look.shrink for look in rest] == [2, 4][: len(found) - 1]
     assert rest[0].extent == tuple(2 * n for n in found[200][0])
+
+
+def test_looks_at_several_parts_count_together(shows):
+    shows({400: ((12, 14), 0.5), 200: ((19, 7), 0.81)})
+    result = find([np.zeros((400, 420), np.float32)] * 2)
+    assert result.size == 55 and len(result.looks) == 4
 
 
 def test_frames_are_odd_and_a_fifth_apart():
@@ -62,7 +68,7 @@ def test_frames_are_odd_and_a_fifth_apart():
 
 
 def test_a_small_picture_has_small_frames():
-    assert find(np.random.default_rng(0).random((24, 26)).astype(np.float32)).size <= 9
+    assert find([np.random.default_rng(0).random((24, 26)).astype(np.float32)]).size <= 9
 
 
 def test_a_shake_is_measured():
@@ -70,4 +76,4 @@ def test_a_shake_is_measured():
     sharp = mosaic((135, 135, 1), seed=3)[..., 0]
     y = np.asarray(blur(jnp.asarray(sharp), jnp.asarray(kernel)))
     y = y + np.random.default_rng(3).normal(0, 0.003, y.shape).astype(np.float32)
-    assert 11 <= find(y).size <= 19
+    assert 11 <= find([y]).size <= 19

@@ -20,7 +20,7 @@ from vdip_jax.transfer import TRANSFERS
 from vdip_jax.triage import Finding
 
 # Side of the part that the kernel is found on, on a CPU and on anything faster.
-_CROP, _CROP_FAST = 480, 1024
+_CROP, _CROP_FAST = 400, 1024
 
 _INPUT = flags.DEFINE_multi_string(
     "input", [], "An image, a folder, a glob, or sample:NAME; may be repeated. Also taken as plain arguments."

@@ -61,20 +61,24 @@ def plan(light: np.ndarray, kernel_size: tuple[int, int] | None, side: int, know
       known: whether the kernel is given and needs no estimate.
     """
     places = _places(light, side)
-    decisions = [_about_part(light, places[0], side)]
-    warnings: list[str] = []
+    decisions, warnings = [], []
     if kernel_size is None:
-        found = support.find(gray(light[places[0].window]))
+        found = support.find([gray(light[place.window]) for place in places])
         kernel_size = (found.size, found.size)
         decisions.append(_about_support(found))
     if len(places) > 1 and not known:
-        alike = likeness(light, places, kernel_size)
+        # Where settings agree most on the kernel it is most likely right.
+        estimates = [classical.estimate(jnp.asarray(gray(light[place.window])), kernel_size) for place in places]
+        best = int(np.argmax([float(estimate.agreement) for estimate in estimates]))
+        places = [places[best], *places[:best], *places[best + 1 :]]
+        alike = min(float(kernels.likeness(estimates[best].kernel, other.kernel)) for other in estimates)
         decisions.append(_about_likeness(alike, len(places)))
         if alike < _ALIKE:
             warnings.append(
                 f"kernels of {len(places)} parts of the picture agree by {alike:.2f} only (1: fully): if the blur is "
                 f"not the same everywhere, the result is right near row {places[0].top}, column {places[0].left} only."
             )
+    decisions.insert(0, _about_part(light, places[0], side, len(places)))
     return Plan(light, places[0], kernel_size, tuple(decisions), tuple(warnings))
 
 
@@ -83,14 +87,8 @@ def gray(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(luma(jnp.asarray(pixels.reshape(*pixels.shape[:2], -1))))
 
 
-def likeness(light: np.ndarray, places: list[Tile], kernel_size: tuple[int, int]) -> float:
-    """How alike the kernels of several parts are: the least likeness to that of the first."""
-    found = [classical.estimate(jnp.asarray(gray(light[part.window])), kernel_size).kernel for part in places]
-    return min(float(kernels.likeness(found[0], other)) for other in found[1:])
-
-
 def _places(light: np.ndarray, side: int) -> list[Tile]:
-    """The most informative part, then others to compare it with; one that is all, if that is no larger than `side`."""
+    """The most informative parts; one that is all, if that is no larger than `side`."""
     height, width = light.shape[:2]
     if not side or max(height, width) <= side:
         return [Tile(0, 0, height, width)]
@@ -98,15 +96,14 @@ def _places(light: np.ndarray, side: int) -> list[Tile]:
     return [Tile(top, left, side, side) for top, left in crops(light, side, _PARTS)]
 
 
-def _about_part(light: np.ndarray, part: Tile, side: int) -> Decision:
+def _about_part(light: np.ndarray, part: Tile, side: int, number: int) -> Decision:
     height, width = light.shape[:2]
     if (part.height, part.width) == (height, width):
         return Decision("part that is solved", f"all, {width}x{height} pixels", f"it is not larger than {side}")
-    return Decision(
-        "part that is solved",
-        f"{part.width}x{part.height} pixels from column {part.left}, row {part.top}",
-        "it has the most edges in many directions; the rest is restored with its kernel",
-    )
+    among = f"of the {number} parts with the most edges in many directions, that on whose kernel settings agree most"
+    why = among if number > 1 else "the part with the most edges in many directions"
+    where = f"{part.width}x{part.height} pixels from column {part.left}, row {part.top}"
+    return Decision("part that is solved", where, f"{why}; the rest is restored with its kernel")
 
 
 def _about_support(found: support.Support) -> Decision:

@@ -1,5 +1,6 @@
 """How large the blur of a photograph is: the kernel's frame, found by looking and not asked for."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -35,15 +36,23 @@ class Support(NamedTuple):
     looks: tuple[Look, ...]
 
 
-def find(gray: np.ndarray) -> Support:
-    """Estimate kernels of a picture and of smaller copies, in one over-sized frame; the longest that can be believed.
+def find(parts: Sequence[np.ndarray]) -> Support:
+    """Estimate kernels of parts of a picture and of smaller copies, in one over-sized frame.
 
-    A frame that is too small shows a part of the blur or a blob; one that is too large costs little
-    (docs/photographs.md).
+    The longest that can be believed counts: a frame that is too small shows a part of the blur or a blob; one that is
+    too large costs little (docs/photographs.md).
 
     Args:
-      gray: [H, W], blurred, in [0, 1], at least 10 pixels a side.
+      parts: [H, W] each, of one size, blurred, in [0, 1], at least 10 pixels a side.
     """
+    looks = [look for part in parts for look in _looks(part)]
+    believed = [look for look in looks if look.agreement >= _TRUSTED] or [look for look in looks if look.shrink == 1]
+    reach = max(max(look.extent) for look in believed)
+    largest = fitting(classical.largest_kernel((parts[0].shape[0], parts[0].shape[1])))
+    return Support(min(largest, next((side for side in SIZES if side >= _MARGIN * reach), SIZES[-1])), tuple(looks))
+
+
+def _looks(gray: np.ndarray) -> list[Look]:
     looks: list[Look] = []
     for shrink in _SHRINKS:
         small = _shrunk(gray, shrink)
@@ -54,10 +63,7 @@ def find(gray: np.ndarray) -> Support:
         found = classical.estimate(jnp.asarray(small), (frame, frame))
         rows, columns = kernels.extent(found.kernel)
         looks.append(Look(shrink, (shrink * rows, shrink * columns), float(found.agreement)))
-    believed = [look for look in looks if look.agreement >= _TRUSTED] or looks[:1]
-    reach = max(max(look.extent) for look in believed)
-    largest = fitting(classical.largest_kernel((gray.shape[0], gray.shape[1])))
-    return Support(min(largest, next((side for side in SIZES if side >= _MARGIN * reach), SIZES[-1])), tuple(looks))
+    return looks
 
 
 def fitting(side: int) -> int:
