@@ -104,6 +104,8 @@ def readme(runs: list[Run]) -> str:
         "| `python benchmarks/ledger.py add OUTPUT NAME` | keeps an evaluation here |",
         "| `python benchmarks/curve.py` | how good the answer is if a run ends after so many seconds |",
         "| `python benchmarks/photographs.py` | a data set of sharp photographs, blurred anew |",
+        "| `python benchmarks/kernel_sizes.py` | what a kernel size that was not known costs |",
+        "| `python benchmarks/seeds.py OUTPUT` | how good the choice among seeds is |",
         "| `python benchmarks/scoring.py` | seconds to score a picture |",
         "",
         "## Measured",
