@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from mosaics import mosaic
 
-from vdip_jax import classical, planning, support
+from vdip_jax import classical, planning
 from vdip_jax.planning import Plan, plan
-from vdip_jax.support import Look, Support
 from vdip_jax.tiles import Tile
 
 PIXELS = mosaic((200, 260, 3), seed=1)
@@ -15,7 +14,7 @@ PIXELS = mosaic((200, 260, 3), seed=1)
 
 @pytest.fixture
 def kernels_seen(monkeypatch):
-    """Kernels that estimates come to, in order, and how settings agree on them; each estimate's picture is kept."""
+    """Kernels that looks come to, in order, and how settings agree on them; the pictures they see are kept."""
     asked = []
 
     def set_up(*found):
@@ -27,8 +26,6 @@ def kernels_seen(monkeypatch):
             return classical.Found(jnp.asarray(kernel), jnp.array(True), jnp.array(agreement))
 
         monkeypatch.setattr(classical, "estimate", estimate)
-        looks = (Look(1, (5, 6), 0.9), Look(2, (8, 12), 0.85))
-        monkeypatch.setattr(support, "find", lambda parts: Support(15, looks))
         return asked
 
     return set_up
@@ -55,15 +52,17 @@ def test_a_small_photograph_is_solved_whole(kernels_seen):
 
 
 def test_the_kernel_is_looked_for_unless_its_size_is_given(kernels_seen):
-    kernels_seen()
+    kernels_seen((stroke(0, 1), 0.9), (stroke(0, 1), 0.85))
     made = plan(PIXELS, None, 0, known=False)
-    assert made.kernel_size == (15, 15)
-    assert told(made)["kernel size"].value == "15x15"
-    assert "5x6 pixels" in told(made)["kernel size"].why and "shrunk by 2" in told(made)["kernel size"].why
+    # By half, 7 pixels show one of 14.
+    assert made.kernel_size == (19, 19) and made.is_whole
+    assert told(made)["kernel size"].value == "19x19"
+    assert "part 1 as it is shows a kernel of 1x7 pixels" in told(made)["kernel size"].why
+    assert "part 1 shrunk by 2 shows a kernel of 2x14 pixels" in told(made)["kernel size"].why
 
 
 def test_of_a_large_one_the_best_part_and_others_are_compared(kernels_seen):
-    asked = kernels_seen((stroke(0, 1), 0.8), (stroke(0, 1), 0.9), (stroke(0, 1), 0.7))
+    asked = kernels_seen((stroke(0, 1), 0.8), (stroke(0, 1), 0.9), (stroke(0, 1), 0.85))
     made = plan(PIXELS, (9, 9), 80, known=False)
     assert not made.is_whole and made.y.shape == (80, 80, 3) and made.warnings == ()
     assert len(asked) == 3 and all(gray.shape == (80, 80) for gray in asked)
@@ -72,12 +71,27 @@ def test_of_a_large_one_the_best_part_and_others_are_compared(kernels_seen):
     assert told(made)["blur"].value == "is taken to be the same everywhere"
 
 
+def test_a_part_larger_than_looks_lies_around_the_best_one(kernels_seen, monkeypatch):
+    monkeypatch.setattr(planning, "_SIDE", 60)
+    asked = kernels_seen((stroke(0, 1), 0.9), (stroke(0, 1), 0.8), (stroke(0, 1), 0.8))
+    made = plan(PIXELS, (9, 9), 150, known=False)
+    assert made.y.shape == (150, 150, 3) and all(gray.shape == (60, 60) for gray in asked)
+    seen = np.lib.stride_tricks.sliding_window_view(planning.gray(made.y), (60, 60))
+    assert (np.abs(seen - asked[0]).max((2, 3)) < 1e-6).any()
+
+
 def test_blur_that_differs_is_warned_of(kernels_seen):
-    kernels_seen((stroke(0, 1), 0.9), (stroke(1, 0), 0.8), (stroke(0, 1), 0.8))
+    kernels_seen((stroke(0, 1), 0.9), (stroke(1, 0), 0.85), (stroke(0, 1), 0.8))
     made = plan(PIXELS, (9, 9), 80, known=False)
     (warning,) = made.warnings
     assert "agree by 0.14 only" in warning and f"row {made.part.top}, column {made.part.left}" in warning
-    assert told(made)["blur"].value == "may not be the same everywhere"
+    assert told(made)["blur"].value == "is not the same everywhere"
+
+
+def test_a_part_that_shows_nothing_clearly_is_no_sign_of_that(kernels_seen):
+    kernels_seen((stroke(0, 1), 0.9), (stroke(1, 0), 0.5), (stroke(1, 1), 0.7))
+    made = plan(PIXELS, (9, 9), 80, known=False)
+    assert made.warnings == () and "only one part" in told(made)["blur"].why
 
 
 def test_a_known_kernel_is_not_estimated(kernels_seen):

@@ -8,7 +8,8 @@ from mosaics import mosaic
 from vdip_jax import classical
 from vdip_jax.operators import blur
 from vdip_jax.samples import shake_kernel
-from vdip_jax.support import FRAME, SIZES, Look, find
+from vdip_jax.support import FRAME, SIZES, Look, compared, find, look_at, shrink_for
+from vdip_jax.tiles import Tile
 
 
 def box(rows, columns, side=FRAME):
@@ -18,14 +19,23 @@ def box(rows, columns, side=FRAME):
     return jnp.asarray(kernel)
 
 
+def parts(count, side=100):
+    return [Tile(0, side * i, side, side) for i in range(count)]
+
+
+PICTURE = np.zeros((400, 420), np.float32)
+
+
 @pytest.fixture
 def shows(monkeypatch):
-    """A function that sets what each look shows: extent and agreement by the picture's height."""
+    """A function that sets what looks show: extents and agreements, in order."""
 
-    def set_up(found):
+    def set_up(*found):
+        given = iter(found)
+
         def estimate(gray, kernel_size):
-            assert kernel_size == (FRAME, FRAME)
-            extent, agreement = found[gray.shape[0]]
+            assert kernel_size == (FRAME, FRAME) and gray.shape == (100, 100)
+            extent, agreement = next(given)
             return classical.Found(box(*extent), jnp.array(True), jnp.array(agreement))
 
         monkeypatch.setattr(classical, "estimate", estimate)
@@ -37,29 +47,85 @@ def shows(monkeypatch):
     ("found", "size"),
     [
         # as it is, by half, by a quarter
-        ({400: ((12, 14), 0.95), 200: ((7, 7), 0.95)}, 19),
-        ({400: ((12, 14), 0.95), 200: ((30, 20), 0.5), 100: ((30, 30), 0.5)}, 19),
+        ([((12, 14), 0.95), ((7, 7), 0.95)], 19),
+        ([((12, 14), 0.95), ((30, 20), 0.5), ((30, 30), 0.5)], 19),
         # A blob, and what it hides.
-        ({400: ((16, 12), 0.95), 200: ((22, 22), 0.89)}, 55),
-        ({400: ((31, 30), 0.9), 200: ((31, 30), 0.9), 100: ((23, 20), 0.9)}, 133),
+        ([((16, 12), 0.95), ((22, 22), 0.89)], 55),
+        ([((31, 30), 0.9), ((31, 30), 0.9), ((23, 20), 0.9)], 133),
+        # What fills its frame is at least as long; the next scale shows how long, even if less clearly.
+        ([((31, 30), 0.9), ((12, 11), 0.9)], 31),
+        ([((31, 30), 0.9), ((23, 28), 0.6), ((31, 30), 0.4)], 77),
+        ([((16, 12), 0.6), ((31, 30), 0.9), ((31, 30), 0.9)], 133),
         # Nothing to be believed.
-        ({400: ((20, 9), 0.3), 200: ((3, 3), 0.4)}, 27),
+        ([((20, 9), 0.3), ((3, 3), 0.4)], 27),
     ],
 )
 def test_the_longest_that_is_believed_counts(shows, found, size):
-    shows(found)
-    result = find([np.zeros((400, 420), np.float32)])
+    shows(*found)
+    result = find(PICTURE, parts(1), largest=199)
     assert result.size == size
-    first, *rest = result.looks
-    assert first == Look(1, found[400][0], pytest.approx(found[400][1]))
-    assert [look.shrink for look in rest] == [2, 4][: len(found) - 1]
-    assert rest[0].extent == tuple(2 * n for n in found[200][0])
+    assert [look.agreement for look in result.looks] == pytest.approx([agreement for _, agreement in found])
+    assert [look.shrink for look in result.looks] == [1, 2, 4][: len(found)]
+    for look, (extent, _) in zip(result.looks, found, strict=True):
+        assert look.extent == tuple(look.shrink * n for n in extent)
 
 
-def test_looks_at_several_parts_count_together(shows):
-    shows({400: ((12, 14), 0.5), 200: ((19, 7), 0.81)})
-    result = find([np.zeros((400, 420), np.float32)] * 2)
-    assert result.size == 55 and len(result.looks) == 4
+def test_other_parts_are_looked_at_where_the_first_showed_it(shows):
+    shows(((16, 12), 0.95), ((22, 22), 0.89), ((20, 26), 0.9), ((30, 30), 0.7))
+    result = find(PICTURE, parts(3), largest=199)
+    # The longest one that is believed, of the second part.
+    assert result.size == 65 and result.decisive.part == 1
+    assert [(look.part, look.shrink) for look in result.looks] == [(0, 1), (0, 2), (1, 2), (2, 2)]
+
+
+def test_parts_are_looked_at_until_one_is_believed(shows):
+    shows(((16, 12), 0.5), ((22, 22), 0.79), ((12, 14), 0.9), ((3, 3), 0.4), ((12, 12), 0.9))
+    result = find(PICTURE, parts(3), largest=199)
+    assert [(look.part, look.shrink) for look in result.looks] == [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1)]
+    assert result.decisive.part == 1 and result.size == 19
+
+
+def test_there_is_no_larger_frame_than_there_is_room_for(shows):
+    shows(((16, 12), 0.95), ((22, 22), 0.89))
+    assert find(PICTURE, parts(1), largest=48).size == 45
+
+
+def test_smaller_pictures_show_more_around_the_part(monkeypatch):
+    seen = []
+
+    def estimate(gray, kernel_size):
+        seen.append(gray)
+        return classical.Found(box(5, 5), jnp.array(True), jnp.array(0.9))
+
+    monkeypatch.setattr(classical, "estimate", estimate)
+    picture = np.random.default_rng(0).random((300, 500)).astype(np.float32)
+    look_at(picture, [Tile(50, 200, 100, 100)], 0, 2)
+    look_at(picture, [Tile(200, 400, 100, 100)], 0, 2)
+    look_at(picture, [Tile(50, 200, 100, 100)], 0, 4)
+    assert [gray.shape for gray in seen] == [(100, 100), (100, 100), (75, 100)]
+    np.testing.assert_allclose(seen[0][0, 0], picture[:2, 150:152].mean(), rtol=1e-6)
+    np.testing.assert_allclose(seen[1][-1, -1], picture[-2:, -2:].mean(), rtol=1e-6)
+    np.testing.assert_allclose(seen[2][-1, 0], picture[-4:, 50:54].mean(), rtol=1e-6)
+
+
+def stroke(down, right, length=4):
+    kernel = np.zeros((FRAME, FRAME), np.float32)
+    for i in range(-length, length + 1):
+        kernel[15 + i * down, 15 + i * right] = 1
+    return kernel / kernel.sum()
+
+
+def test_the_part_is_taken_whose_settings_agree_most():
+    looks = [Look(0, 2, stroke(0, 1), 0.81), Look(1, 2, stroke(0, 1), 0.95), Look(2, 2, stroke(1, 0), 0.7)]
+    # What cannot be believed says nothing of the blur.
+    assert compared(looks) == (1, pytest.approx(1))
+    looks[2] = looks[2]._replace(agreement=0.9)
+    assert compared(looks) == (1, pytest.approx(1 / 9))
+    assert np.isnan(compared([looks[1], looks[0]._replace(agreement=0.2)]).likeness)
+
+
+def test_a_size_that_is_known_tells_how_small_to_look():
+    assert [shrink_for(size) for size in (3, 31, 33, 61, 75, 123, 999)] == [1, 1, 2, 2, 4, 4, 4]
 
 
 def test_frames_are_odd_and_a_fifth_apart():
@@ -68,7 +134,8 @@ def test_frames_are_odd_and_a_fifth_apart():
 
 
 def test_a_small_picture_has_small_frames():
-    assert find([np.random.default_rng(0).random((24, 26)).astype(np.float32)]).size <= 9
+    noise = np.random.default_rng(0).random((24, 26)).astype(np.float32)
+    assert find(noise, [Tile(0, 0, 24, 26)], classical.largest_kernel((24, 26))).size <= 9
 
 
 def test_a_shake_is_measured():
@@ -76,4 +143,4 @@ def test_a_shake_is_measured():
     sharp = mosaic((135, 135, 1), seed=3)[..., 0]
     y = np.asarray(blur(jnp.asarray(sharp), jnp.asarray(kernel)))
     y = y + np.random.default_rng(3).normal(0, 0.003, y.shape).astype(np.float32)
-    assert 11 <= find([y]).size <= 19
+    assert 11 <= find(y, [Tile(0, 0, *y.shape)], 61).size <= 19

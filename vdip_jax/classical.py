@@ -99,6 +99,12 @@ def deblur(y: jax.Array, kernel_size: tuple[int, int]) -> Start:
 
 def estimate(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
     """Estimate the kernel of a blurred image [H, W], as `deblur` does."""
+    # The programs of each scale are shared by all that call this only if all do it with one precision.
+    with jax.default_matmul_precision("float32"):
+        return _estimate(gray, kernel_size)
+
+
+def _estimate(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
     found = _coarse_to_fine(gray, kernel_size)
     best = found.criterion.argmin()
     # A better image shows more of the kernel: once more against it, if that is any better.

@@ -5,14 +5,15 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from vdip_jax import classical, kernels, support
+from vdip_jax import classical, support
 from vdip_jax.candidates import luma
 from vdip_jax.crops import crops
 from vdip_jax.tiles import Tile
 
 # Kernels of parts of a photograph less alike than this are not one kernel (docs/photographs.md).
 _ALIKE = 0.6
-_PARTS = 3
+# Looks are at so many parts, and at no more pixels a side.
+_PARTS, _SIDE = 3, 400
 
 
 class Decision(NamedTuple):
@@ -60,26 +61,31 @@ def plan(light: np.ndarray, kernel_size: tuple[int, int] | None, side: int, know
       side: of the part.
       known: whether the kernel is given and needs no estimate.
     """
-    places = _places(light, side)
-    decisions, warnings = [], []
+    height, width = light.shape[:2]
+    is_whole = not side or max(height, width) <= side
+    parts = _parts(light, min(side or _SIDE, _SIDE))
+    best, decisions, warnings, looks = 0, [], [], []
     if kernel_size is None:
-        found = support.find([gray(light[place.window]) for place in places])
+        largest = classical.largest_kernel((height, width) if is_whole else (min(side, height, width),) * 2)
+        found = support.find(gray(light), parts, largest)
         kernel_size = (found.size, found.size)
         decisions.append(_about_support(found))
-    if len(places) > 1 and not known:
-        # Where settings agree most on the kernel it is most likely right.
-        estimates = [classical.estimate(jnp.asarray(gray(light[place.window])), kernel_size) for place in places]
-        best = int(np.argmax([float(estimate.agreement) for estimate in estimates]))
-        places = [places[best], *places[:best], *places[best + 1 :]]
-        alike = min(float(kernels.likeness(estimates[best].kernel, other.kernel)) for other in estimates)
-        decisions.append(_about_likeness(alike, len(places)))
-        if alike < _ALIKE:
+        looks = [look for look in found.looks if look.shrink == found.decisive.shrink]
+    elif not (is_whole or known):
+        shrink = support.shrink_for(max(kernel_size))
+        whole = gray(light)
+        looks = [support.look_at(whole, parts, number, shrink) for number in range(len(parts))]
+    if len(looks) > 1:
+        best, likeness = support.compared(looks)
+        decisions.append(_about_likeness(likeness))
+        if likeness < _ALIKE:
             warnings.append(
-                f"kernels of {len(places)} parts of the picture agree by {alike:.2f} only (1: fully): if the blur is "
-                f"not the same everywhere, the result is right near row {places[0].top}, column {places[0].left} only."
+                f"kernels of parts of the picture agree by {likeness:.2f} only (1: fully): the blur is not the same "
+                f"everywhere, and the result is right near row {parts[best].top}, column {parts[best].left} only."
             )
-    decisions.insert(0, _about_part(light, places[0], side, len(places)))
-    return Plan(light, places[0], kernel_size, tuple(decisions), tuple(warnings))
+    part = Tile(0, 0, height, width) if is_whole else _around(parts[best], min(side, height, width), (height, width))
+    decisions.insert(0, _about_part(part, is_whole, len(looks)))
+    return Plan(light, part, kernel_size, tuple(decisions), tuple(warnings))
 
 
 def gray(pixels: np.ndarray) -> np.ndarray:
@@ -87,34 +93,42 @@ def gray(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(luma(jnp.asarray(pixels.reshape(*pixels.shape[:2], -1))))
 
 
-def _places(light: np.ndarray, side: int) -> list[Tile]:
-    """The most informative parts; one that is all, if that is no larger than `side`."""
+def _parts(light: np.ndarray, side: int) -> list[Tile]:
+    """The most informative parts to look at; one that is all, if that is no larger than `side`."""
     height, width = light.shape[:2]
-    if not side or max(height, width) <= side:
+    if max(height, width) <= side:
         return [Tile(0, 0, height, width)]
     side = min(side, height, width)
     return [Tile(top, left, side, side) for top, left in crops(light, side, _PARTS)]
 
 
-def _about_part(light: np.ndarray, part: Tile, side: int, number: int) -> Decision:
-    height, width = light.shape[:2]
-    if (part.height, part.width) == (height, width):
-        return Decision("part that is solved", f"all, {width}x{height} pixels", f"it is not larger than {side}")
-    among = f"of the {number} parts with the most edges in many directions, that on whose kernel settings agree most"
-    why = among if number > 1 else "the part with the most edges in many directions"
+def _around(part: Tile, side: int, size: tuple[int, int]) -> Tile:
+    """The square of a `side` around the middle of a part, moved into the picture."""
+    starts = (part.top + (part.height - side) // 2, part.left + (part.width - side) // 2)
+    top, left = (min(max(0, start), whole - side) for start, whole in zip(starts, size, strict=True))
+    return Tile(top, left, side, side)
+
+
+def _about_part(part: Tile, is_whole: bool, number: int) -> Decision:
+    if is_whole:
+        return Decision("part that is solved", f"all, {part.width}x{part.height} pixels", "it is not large")
+    among = f"around that of {number} parts with many edges on whose kernel settings agree most"
+    why = among if number > 1 else "around the part with the most edges in many directions"
     where = f"{part.width}x{part.height} pixels from column {part.left}, row {part.top}"
     return Decision("part that is solved", where, f"{why}; the rest is restored with its kernel")
 
 
 def _about_support(found: support.Support) -> Decision:
     looks = [
-        f"{'as it is' if look.shrink == 1 else f'shrunk by {look.shrink}'} it shows a kernel of "
+        f"part {look.part + 1} {'as it is' if look.shrink == 1 else f'shrunk by {look.shrink}'} shows a kernel of "
         f"{look.extent[0]}x{look.extent[1]} pixels, settings agreeing by {look.agreement:.2f}"
         for look in found.looks
     ]
     return Decision("kernel size", f"{found.size}x{found.size}", "; ".join(looks))
 
 
-def _about_likeness(alike: float, number: int) -> Decision:
-    same = "is taken to be" if alike >= _ALIKE else "may not be"
-    return Decision("blur", f"{same} the same everywhere", f"kernels of {number} parts agree by {alike:.2f}")
+def _about_likeness(likeness: float) -> Decision:
+    if np.isnan(likeness):
+        return Decision("blur", "is taken to be the same everywhere", "only one part shows its kernel clearly")
+    same = "is taken to be" if likeness >= _ALIKE else "is not"
+    return Decision("blur", f"{same} the same everywhere", f"kernels of parts agree by {likeness:.2f}")

@@ -1,4 +1,4 @@
-"""How large the blur of a photograph is: the kernel's frame, found by looking and not asked for."""
+"""How large the blur of a photograph is, and where it shows best: found by looking at parts of it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vdip_jax import classical, kernels
+from vdip_jax.tiles import Tile
 
 # Sides of frames, a fifth apart: photographs alike then share compiled programs.
 SIZES = (7, 9, 11, 13, 15, 19, 23, 27, 31, 37, 45, 55, 65, 77, 93, 111, 133)
@@ -22,56 +23,131 @@ _MARGIN = 1.25
 
 
 class Look(NamedTuple):
-    """A kernel's extent (rows, columns) in pixels of the photograph, as one shrunk by `shrink` shows it."""
+    """The kernel [n, n] that a part shows in a picture shrunk by `shrink`, and how far settings agree on it."""
 
+    part: int
     shrink: int
-    extent: tuple[int, int]
+    kernel: np.ndarray
     agreement: float
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Rows and columns of the kernel in pixels of the photograph."""
+        rows, columns = kernels.extent(self.kernel)
+        return self.shrink * rows, self.shrink * columns
+
+    @property
+    def is_believed(self) -> bool:
+        """Whether settings agree well enough."""
+        return self.agreement >= _TRUSTED
 
 
 class Support(NamedTuple):
-    """A frame for the kernel: its side, and what was seen on the way there."""
+    """A frame for the kernel: its side, and what was seen on the way there; `decisive`: the longest kernel."""
 
     size: int
+    decisive: Look
     looks: tuple[Look, ...]
 
 
-def find(parts: Sequence[np.ndarray]) -> Support:
+class Comparison(NamedTuple):
+    """The part that shows its kernel best, and the least `likeness` of the others' to it, of those to be believed.
+
+    `likeness` is NaN where no other can be believed.
+    """
+
+    best: int
+    likeness: float
+
+
+def find(gray: np.ndarray, parts: Sequence[Tile], largest: int) -> Support:
     """Estimate kernels of parts of a picture and of smaller copies, in one over-sized frame.
 
-    The longest that can be believed counts: a frame that is too small shows a part of the blur or a blob; one that is
-    too large costs little (docs/photographs.md).
+    The longest that can be believed and does not fill its frame counts: a frame that is too small shows a part of the
+    blur or a blob; one that is too large costs little (docs/photographs.md). Parts are looked at at all scales until one can be believed, then at
+    the decisive one only.
 
     Args:
-      parts: [H, W] each, of one size, blurred, in [0, 1], at least 10 pixels a side.
+      gray: [H, W], blurred, in [0, 1].
+      parts: the most telling one first; at least 10 pixels a side.
+      largest: side of a kernel for which there is room.
     """
-    looks = [look for part in parts for look in _looks(part)]
-    believed = [look for look in looks if look.agreement >= _TRUSTED] or [look for look in looks if look.shrink == 1]
-    reach = max(max(look.extent) for look in believed)
-    largest = fitting(classical.largest_kernel((parts[0].shape[0], parts[0].shape[1])))
-    return Support(min(largest, next((side for side in SIZES if side >= _MARGIN * reach), SIZES[-1])), tuple(looks))
+    looks: list[Look] = []
+    for number in range(len(parts)):
+        looks += _looks(gray, parts, number)
+        if any(look.is_believed for look in looks):
+            break
+    shrink = _longest(looks).shrink
+    looks += [look_at(gray, parts, number, shrink) for number in range(looks[-1].part + 1, len(parts))]
+    decisive = _longest(looks)
+    wanted = next((side for side in SIZES if side >= _MARGIN * max(decisive.extent)), SIZES[-1])
+    fitting = max((side for side in SIZES if side <= largest), default=SIZES[0])
+    return Support(min(fitting, wanted), decisive, tuple(looks))
 
 
-def _looks(gray: np.ndarray) -> list[Look]:
+def look_at(gray: np.ndarray, parts: Sequence[Tile], number: int, shrink: int) -> Look:
+    """Estimate the kernel of one of the parts, with as much around it as makes as many pixels in the shrunk picture."""
+    small = _small(gray, parts[number], shrink)
+    frame = _frame(small)
+    found = classical.estimate(jnp.asarray(small), (frame, frame))
+    return Look(number, shrink, np.asarray(found.kernel), float(found.agreement))
+
+
+def shrink_for(size: int) -> int:
+    """By how much to shrink a picture for a kernel of a `size` to fill the frame of a look."""
+    return next((shrink for shrink in _SHRINKS if size <= shrink * FRAME), _SHRINKS[-1])
+
+
+def compared(looks: Sequence[Look]) -> Comparison:
+    """Of looks in one frame and at one scale, that on which settings agree most, where it is most likely right."""
+    best, *others = sorted(looks, key=lambda look: -look.agreement)
+    likenesses = [
+        float(kernels.likeness(jnp.asarray(best.kernel), jnp.asarray(other.kernel)))
+        for other in others
+        if other.is_believed
+    ]
+    return Comparison(best.part, min(likenesses, default=float("nan")))
+
+
+def _looks(gray: np.ndarray, parts: Sequence[Tile], number: int) -> list[Look]:
+    """Of one part, at all scales that have something to add."""
     looks: list[Look] = []
     for shrink in _SHRINKS:
-        small = _shrunk(gray, shrink)
-        frame = min(FRAME, classical.largest_kernel((small.shape[0], small.shape[1])))
         # What smaller copies show no better is not looked for there.
-        if looks and (frame < FRAME or shrink > 2 and max(looks[-1].extent) < _FULL * FRAME * looks[-1].shrink):
+        if looks and _frame(_small(gray, parts[number], shrink)) < FRAME:
             break
-        found = classical.estimate(jnp.asarray(small), (frame, frame))
-        rows, columns = kernels.extent(found.kernel)
-        looks.append(Look(shrink, (shrink * rows, shrink * columns), float(found.agreement)))
+        if shrink > 2 and not _is_full(looks[-1]):
+            break
+        looks.append(look_at(gray, parts, number, shrink))
     return looks
 
 
-def fitting(side: int) -> int:
-    """The largest of `SIZES` that is at most `side`, or the least of all."""
-    return max((size for size in SIZES if size <= side), default=SIZES[0])
+def _longest(looks: Sequence[Look]) -> Look:
+    """Of those believed that leave room in their frame; else one scale beyond those that fill it; else as it is."""
+    believed = [look for look in looks if look.is_believed]
+    with_room = [look for look in believed if not _is_full(look)]
+    beyond = 2 * max((look.shrink for look in believed), default=0)
+    further = [look for look in looks if look.shrink == beyond]
+    as_it_is = [look for look in looks if look.shrink == 1]
+    return max(with_room or further or believed or as_it_is, key=lambda look: max(look.extent))
 
 
-def _shrunk(gray: np.ndarray, factor: int) -> np.ndarray:
-    """[H, W] by means of blocks of `factor` pixels, what is left over at the end cut off."""
-    height, width = (n // factor for n in gray.shape)
-    return gray[: height * factor, : width * factor].reshape(height, factor, width, factor).mean((1, 3))
+def _is_full(look: Look) -> bool:
+    return max(look.extent) >= _FULL * FRAME * look.shrink
+
+
+def _small(gray: np.ndarray, part: Tile, shrink: int) -> np.ndarray:
+    """`shrink` times a part's height and width of the picture around it, as far as there is, by means of blocks."""
+    starts, lengths = [], []
+    for start, length, whole in ((part.top, part.height, gray.shape[0]), (part.left, part.width, gray.shape[1])):
+        wanted = min(shrink * length, whole)
+        starts.append(min(max(0, start - (wanted - length) // 2), whole - wanted))
+        lengths.append(wanted // shrink)
+    (top, left), (height, width) = starts, lengths
+    cut = gray[top : top + shrink * height, left : left + shrink * width]
+    return cut.reshape(height, shrink, width, shrink).mean((1, 3))
+
+
+def _frame(small: np.ndarray) -> int:
+    """Side of the kernel's frame in a picture."""
+    return min(FRAME, classical.largest_kernel((small.shape[0], small.shape[1])))

@@ -30,18 +30,17 @@ def tiling(size: tuple[int, int], side: int, margin: int) -> list[Tile]:
 
     Neighbours overlap by twice `margin`, which is what a tile does not know well at its border, and a ramp between.
     """
-    rows, columns = (_starts(length, side, 2 * margin + _RAMP) for length in size)
-    height, width = (min(length, side) for length in size)
+    (height, rows), (width, columns) = (_along(length, side, 2 * margin + _RAMP) for length in size)
     return [Tile(top, left, height, width) for top, left in itertools.product(rows, columns)]
 
 
-def _starts(length: int, side: int, overlap: int) -> list[int]:
-    """Where tiles begin along an axis, spread evenly."""
+def _along(length: int, side: int, overlap: int) -> tuple[int, list[int]]:
+    """How long tiles are along an axis and where they begin: as few as possible, and as short as so many allow."""
     if length <= side:
-        return [0]
-    step = max(1, side - overlap)
-    count = math.ceil((length - side) / step) + 1
-    return [round(i * (length - side) / (count - 1)) for i in range(count)]
+        return length, [0]
+    count = math.ceil((length - side) / max(1, side - overlap)) + 1
+    side = min(side, math.ceil((length + (count - 1) * overlap) / count))
+    return side, [round(i * (length - side) / (count - 1)) for i in range(count)]
 
 
 def blended(
