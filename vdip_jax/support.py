@@ -64,8 +64,8 @@ def find(gray: np.ndarray, parts: Sequence[Tile], largest: int) -> Support:
     """Estimate kernels of parts of a picture and of smaller copies, in one over-sized frame.
 
     The longest that can be believed and does not fill its frame counts: a frame that is too small shows a part of the
-    blur or a blob; one that is too large costs little (docs/photographs.md). Parts are looked at at all scales until one can be believed, then at
-    the decisive one only.
+    blur or a blob; one that is too large costs little (docs/photographs.md). Parts are looked at at all scales until
+    one can be believed, then at the decisive one only.
 
     Args:
       gray: [H, W], blurred, in [0, 1].
