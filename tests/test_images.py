@@ -42,3 +42,9 @@ def test_pictures_side_by_side_and_kernel_picture():
     row = side_by_side([("gray", np.zeros((10, 20))), ("red", np.ones((6, 4, 3)) * [1, 0, 0])])
     assert row.shape == (10 + 18 + 8, 20 + 4 + 3 * 8, 3)
     np.testing.assert_array_equal(row[18 + 2, 8 + 20 + 8 + 1], [1, 0, 0])
+    # By half, not by as much as is exactly enough; what is small enough stays.
+    assert side_by_side([("large", np.zeros((10, 20))), ("small", np.zeros((3, 6)))], 15).shape == (
+        5 + 26,
+        10 + 6 + 24,
+        3,
+    )

@@ -79,17 +79,23 @@ def as_picture(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8))
 
 
-def side_by_side(panels: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
-    """Pictures of one height or less in a row under their captions: [H, W, 3] in [0, 1]."""
-    height = max(panel.shape[0] for _, panel in panels)
+def side_by_side(panels: Sequence[tuple[str, np.ndarray]], side: int = 0) -> np.ndarray:
+    """Pictures of one height or less in a row under their captions: [H, W, 3] in [0, 1].
+
+    Those larger than `side` pixels, unless that is 0, are shrunk by a whole factor.
+    """
+    pictures = [as_picture(panel).convert("RGB") for _, panel in panels]
+    if side:
+        pictures = [picture.reduce(-(-max(picture.size) // side)) for picture in pictures]
     gap, caption = 8, 18
-    width = sum(panel.shape[1] + gap for _, panel in panels) + gap
+    height = max(picture.height for picture in pictures)
+    width = sum(picture.width + gap for picture in pictures) + gap
     canvas = Image.new("RGB", (width, height + caption + gap), "white")
     draw, left = ImageDraw.Draw(canvas), gap
-    for text, panel in panels:
-        canvas.paste(as_picture(panel).convert("RGB"), (left, caption))
+    for (text, _), picture in zip(panels, pictures, strict=True):
+        canvas.paste(picture, (left, caption))
         draw.text((left, 3), text, fill="black")
-        left += panel.shape[1] + gap
+        left += picture.width + gap
     return np.asarray(canvas, np.float32) / 255
 
 

@@ -11,6 +11,8 @@ from vdip_jax.config import Config
 from vdip_jax.images import kernel_picture, replacing, side_by_side, write_image, write_text
 from vdip_jax.photographs import Photo, picture_suffix, write_photo
 
+# Larger pictures are shrunk where they stand side by side.
+_PANEL = 1200
 SUFFIXES = ("_std.png", "_kernel.png", "_kernel.npy", "_compare.png", ".flags", ".json")
 
 
@@ -36,7 +38,7 @@ def write_result(folder: Path, photo: Photo, result: Estimate, record: Mapping[s
     write_image(kernel_png, kernel_picture(result.kernel, 256))
     kernel = kernel_picture(result.kernel, 128)
     panels = [("blurred", y), ("restored", image), ("std", std / std_scale), ("kernel", kernel)]
-    write_image(comparison, side_by_side(panels))
+    write_image(comparison, side_by_side(panels, _PANEL))
     with replacing(kernel_npy) as temporary, open(temporary, "wb") as file:
         np.save(file, result.kernel)
     flags = record.get("flags", ())
