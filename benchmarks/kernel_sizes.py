@@ -13,9 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from vdip_jax import classical, datasets, metrics, support
+from vdip_jax import classical, datasets, metrics, planning
 from vdip_jax.datasets import Case
-from vdip_jax.planning import gray
 from vdip_jax.runtime import commit, describe, use_compile_cache
 
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data set.", required=True)
@@ -35,8 +34,8 @@ def gain(case: Case, side: int) -> float:
 def measure(case: Case) -> dict[str, object]:
     """Sizes and gains of one image."""
     true = max(case.kernel.shape)
-    found = support.find([gray(np.asarray(case.y, np.float32))])
-    sizes = {"true": true, "half too large": round(1.5 * true) // 2 * 2 + 1, "found": found.size}
+    found = planning.plan(np.asarray(case.y, np.float32), None, 0, known=False).kernel_size[0]
+    sizes = {"true": true, "half too large": round(1.5 * true) // 2 * 2 + 1, "found": found}
     return {name: {"size": size, "gain": round(gain(case, size), 3)} for name, size in sizes.items()}
 
 
