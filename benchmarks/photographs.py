@@ -14,11 +14,13 @@ from absl import app, flags
 from vdip_jax import blur
 from vdip_jax.images import write_image
 from vdip_jax.photographs import read_image
+from vdip_jax.transfer import to_light, to_stored
 
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the data set.", required=True)
 _MAX_SIDE = flags.DEFINE_integer("max_side", 400, "Shrink a larger photograph to this longer side.")
 _KERNEL_SIZES = flags.DEFINE_list("kernel_sizes", ["21", "27", "31"], "Odd sides of the kernels, in turn.")
 _NOISE = flags.DEFINE_float("noise", 0.01, "Standard deviation of white noise.")
+_TRANSFER = flags.DEFINE_enum("transfer", "none", ("none", "srgb"), "Blur pictures as stored, or the light they show.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of shakes and noise.")
 
 # Exposure in this many moments; a shaking hand keeps its speed but for a pull to the middle and small thrusts.
@@ -53,7 +55,8 @@ def main(argv: Sequence[str]) -> None:
         sharp = read_image(Path(path), _MAX_SIDE.value).pixels
         size = int(_KERNEL_SIZES.value[i % len(_KERNEL_SIZES.value)])
         kernel = shake(size, generator)
-        blurred = np.asarray(blur(jnp.asarray(sharp), jnp.asarray(kernel, jnp.float32)))
+        light = to_light(sharp, _TRANSFER.value)
+        blurred = to_stored(np.asarray(blur(jnp.asarray(light), jnp.asarray(kernel, jnp.float32))), _TRANSFER.value)
         blurred = blurred + _NOISE.value * generator.standard_normal(blurred.shape)
         half, name = size // 2, Path(path).stem
         write_image(folder / "blurred" / f"{name}_kernel_{i + 1:02d}.png", blurred.clip(0, 1))
