@@ -106,6 +106,7 @@ def readme(runs: list[Run]) -> str:
         "| `python benchmarks/photographs.py` | a data set of sharp photographs, blurred anew |",
         "| `python benchmarks/kernel_sizes.py` | what a kernel size that was not known costs |",
         "| `python benchmarks/seeds.py OUTPUT` | how good the choice among seeds is |",
+        "| `python benchmarks/large.py` | a photograph of 12 megapixels from end to end: time, memory, gain |",
         "| `python benchmarks/scoring.py` | seconds to score a picture |",
         "",
         "## Measured",

@@ -99,6 +99,7 @@ def test_a_known_kernel_is_not_estimated(kernels_seen):
     assert not plan(PIXELS, (9, 9), 80, known=True).is_whole
 
 
-def test_a_narrow_photograph_gives_a_square():
+def test_of_a_narrow_photograph_the_part_has_its_whole_width():
     made = plan(PIXELS[:50], (9, 9), 80, known=True)
-    assert (made.part.height, made.part.width) == (50, 50)
+    assert (made.part.height, made.part.width) == (50, 80) == planning.part_size((50, 260), 80)
+    assert planning.part_size((50, 260), 0) == (50, 260)

@@ -123,7 +123,7 @@ def _make_folder(folder: Path, flag: str) -> None:
 def _check_room(task: Task, config: Config) -> None:
     """Refuse a photograph of which not even one fits into memory, as far as its kernel's size is known."""
     height, width, *colors = task.photo.pixels.shape
-    shape = (*inputs.part_size((height, width)), *colors)
+    shape = (*planning.part_size((height, width), inputs.crop_side()), *colors)
     size = task.kernel_size or (planning.support.FRAME,) * 2
     try:
         room(shape, size, config, options.max_memory(), "--crop")

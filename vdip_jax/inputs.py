@@ -14,6 +14,7 @@ from vdip_jax.checks import Refusal
 from vdip_jax.config import Config
 from vdip_jax.images import find_images
 from vdip_jax.photographs import Photo, read_image, read_kernel
+from vdip_jax.planning import part_size
 from vdip_jax.samples import load_sample
 from vdip_jax.solver import check_sizes
 from vdip_jax.transfer import TRANSFERS
@@ -95,12 +96,6 @@ def crop_side() -> int:
     return _CROP_SIDE.value
 
 
-def part_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of what is solved of a photograph of this size: all of it, or a square of its crop's side."""
-    side = crop_side()
-    return size if not side or max(size) <= side else (min(side, *size),) * 2
-
-
 def given_kernel(config: Config) -> np.ndarray | None:
     """The kernel of --kernel or --init_kernel."""
     given = {flag.name: flag.value for flag in (_KERNEL, _INIT_KERNEL, _KERNEL_SIZE) if flag.value is not None}
@@ -169,7 +164,7 @@ def _task(source: str, photo: Photo, kernel: np.ndarray | None, config: Config) 
     height, width = photo.pixels.shape[:2]
     size = _kernel_size((height, width), kernel)
     # The least that would do, where the size is still to be found.
-    check_sizes(part_size((height, width)), size or (support.SIZES[0],) * 2, config, kernel is not None)
+    check_sizes(part_size((height, width), crop_side()), size or (support.SIZES[0],) * 2, config, kernel is not None)
     finding = triage.examine(photo.pixels)
     if not _FORCE.value:
         triage.refuse_hopeless(finding)

@@ -62,12 +62,12 @@ def plan(light: np.ndarray, kernel_size: tuple[int, int] | None, side: int, know
       known: whether the kernel is given and needs no estimate.
     """
     height, width = light.shape[:2]
-    is_whole = not side or max(height, width) <= side
+    wanted = part_size((height, width), side)
+    is_whole = wanted == (height, width)
     parts = _parts(light, min(side or _SIDE, _SIDE))
     best, decisions, warnings, looks = 0, [], [], []
     if kernel_size is None:
-        largest = classical.largest_kernel((height, width) if is_whole else (min(side, height, width),) * 2)
-        found = support.find(gray(light), parts, largest)
+        found = support.find(gray(light), parts, classical.largest_kernel(wanted))
         kernel_size = (found.size, found.size)
         decisions.append(_about_support(found))
         looks = [look for look in found.looks if look.shrink == found.decisive.shrink]
@@ -83,7 +83,7 @@ def plan(light: np.ndarray, kernel_size: tuple[int, int] | None, side: int, know
                 f"kernels of parts of the picture agree by {likeness:.2f} only (1: fully): the blur is not the same "
                 f"everywhere, and the result is right near row {parts[best].top}, column {parts[best].left} only."
             )
-    part = Tile(0, 0, height, width) if is_whole else _around(parts[best], min(side, height, width), (height, width))
+    part = _around(parts[best], wanted, (height, width))
     decisions.insert(0, _about_part(part, is_whole, len(looks)))
     return Plan(light, part, kernel_size, tuple(decisions), tuple(warnings))
 
@@ -102,11 +102,16 @@ def _parts(light: np.ndarray, side: int) -> list[Tile]:
     return [Tile(top, left, side, side) for top, left in crops(light, side, _PARTS)]
 
 
-def _around(part: Tile, side: int, size: tuple[int, int]) -> Tile:
-    """The square of a `side` around the middle of a part, moved into the picture."""
-    starts = (part.top + (part.height - side) // 2, part.left + (part.width - side) // 2)
-    top, left = (min(max(0, start), whole - side) for start, whole in zip(starts, size, strict=True))
-    return Tile(top, left, side, side)
+def part_size(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Height and width of what is solved of a photograph of this size; a `side` of 0 stands for all of it."""
+    return (min(side, size[0]), min(side, size[1])) if side else size
+
+
+def _around(part: Tile, wanted: tuple[int, int], size: tuple[int, int]) -> Tile:
+    """As much as is wanted around the middle of a part, moved into the picture."""
+    starts = (part.top + (part.height - wanted[0]) // 2, part.left + (part.width - wanted[1]) // 2)
+    top, left = (min(max(0, start), whole - n) for start, n, whole in zip(starts, wanted, size, strict=True))
+    return Tile(top, left, *wanted)
 
 
 def _about_part(part: Tile, is_whole: bool, number: int) -> Decision:
