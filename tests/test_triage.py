@@ -9,7 +9,7 @@ from mosaics import mosaic
 from vdip_jax import Refusal
 from vdip_jax.photographs import read_image
 from vdip_jax.samples import shake_kernel
-from vdip_jax.triage import SHARP_WIDTH, edge_width, examine, gray, refuse_hopeless
+from vdip_jax.triage import SHARP_WIDTH, Finding, edge_width, examine, gray, refuse_hopeless, shows_no_blur
 
 
 def noise(size, level, smooth=0.0, seed=0):
@@ -91,3 +91,12 @@ def test_only_the_hopeless_are_refused():
 def test_gray_is_luma():
     np.testing.assert_allclose(gray(np.ones((2, 3, 3))), np.ones((2, 3)), rtol=1e-6)
     assert gray(np.ones((2, 3))).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("width", "largest", "sharp"), [(2.9, 0.4, True), (2.9, 0.3, False), (3.5, 0.4, False), (np.inf, 0.9, False)]
+)
+def test_steep_edges_and_a_kernel_that_is_a_point_are_sharp(width, largest, sharp):
+    kernel = np.full((5, 5), (1 - largest) / 24)
+    kernel[2, 2] = largest
+    assert shows_no_blur(Finding("blurred", width, 0.0, 0.01), kernel) == sharp

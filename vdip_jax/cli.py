@@ -22,6 +22,7 @@ from vdip_jax.results import final_losses, finite, result_paths, write_result
 from vdip_jax.runtime import describe, line, use_compile_cache
 from vdip_jax.solver import Progress
 from vdip_jax.transfer import spread_as_stored, to_light, to_stored
+from vdip_jax.triage import shows_no_blur
 
 _OUTPUT = flags.DEFINE_string("output", "deblurred", "Folder for the results; made if it is not there.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace results that exist.")
@@ -59,6 +60,13 @@ class Job(NamedTuple):
     task: Task
     plan: Plan
 
+    @property
+    def is_sharp(self) -> bool:
+        """Whether there is no blur to remove."""
+        finding, kernel = self.task.finding, self.plan.first_kernel
+        no_blur = finding is not None and kernel is not None and shows_no_blur(finding, kernel)
+        return self.task.is_sharp or no_blur
+
 
 def run() -> None:
     """Entry point of the console script."""
@@ -81,13 +89,14 @@ def main(argv: Sequence[str]) -> None:
     if options.COMPILE_CACHE.value:
         use_compile_cache()
     try:
-        finished = [_give_back(task, config, output) for task in tasks if task.is_sharp]
+        finished = [_give_back(task, config, output, None) for task in tasks if task.is_sharp]
         blurred = [task for task in tasks if not task.is_sharp]
         # One after another, for their sizes are found one after another; together only if batches are asked for.
         together = [blurred] if options.BATCH_SIZE.value > 1 else [[task] for task in blurred]
         for some in together:
             jobs = [Job(task, _plan(task, kernel is not None)) for task in some]
-            for batch in grouped(jobs, _likeness, options.BATCH_SIZE.value):
+            finished += [_give_back(job.task, config, output, job.plan) for job in jobs if job.is_sharp]
+            for batch in grouped([job for job in jobs if not job.is_sharp], _likeness, options.BATCH_SIZE.value):
                 finished.append(_solve_batch(batch, kernel, config, output))
     except KeyboardInterrupt:
         print(f"deblur: stopped; {output} holds images finished before and the best so far.", file=sys.stderr)
@@ -223,12 +232,15 @@ def _add_frames(moving: Sequence[Animation], batch: Sequence[Job], estimates: Se
         animation.add(step, image, estimate.kernel)
 
 
-def _give_back(task: Task, config: Config, output: Path) -> bool:
-    """Write the photograph itself, which is sharp already, as its own result."""
+def _give_back(task: Task, config: Config, output: Path, plan: Plan | None) -> bool:
+    """Write the photograph itself, which is sharp already, as its own result; `plan` if that was needed to see it."""
     y = task.photo.pixels
-    why = "its edges are sharp in every direction; --force deblurs it all the same"
-    plan = Plan(y, planning.Tile(0, 0, *y.shape[:2]), (3, 3), (Decision("answer", "the photograph as it is", why),))
-    restored = _write(Job(task, plan), remarks.unharmed(y), config, output, 0.0, 0)
+    why = "its edges are sharp in every direction" if plan is None else "the kernel that it shows is all but a point"
+    why += "; --force deblurs it all the same"
+    shown = () if plan is None else plan.decisions
+    decisions = (*shown, Decision("answer", "the photograph as it is", why))
+    whole = Plan(y, planning.Tile(0, 0, *y.shape[:2]), (3, 3), decisions, first_kernel=plan and plan.first_kernel)
+    restored = _write(Job(task, whole), remarks.unharmed(y), config, output, 0.0, 0)
     line(task.photo.name, f"is sharp already and given back as it is: {why}")
     print(f"{task.photo.name}: 0 s, wrote in {output}: {' '.join(restored['files'])}")
     return True
@@ -278,7 +290,7 @@ def _record(
         "seconds": round(seconds, 2),
         "steps": num_steps,
         "final_loss": final_losses(result.loss, config),
-        "answer": "the photograph itself" if task.is_sharp else remarks.answer(result, config),
+        "answer": "the photograph itself" if job.is_sharp else remarks.answer(result, config),
         "agreement": finite(result.agreement),
         "criterion": [finite(value) for value in result.candidates.criterion],
         **describe(),

@@ -33,6 +33,7 @@ class Plan(NamedTuple):
       kernel_size: (height, width) in pixels.
       decisions: in the order in which they were made.
       warnings: sentences.
+      first_kernel: [n, n], what the most telling part shows as it is, if that was looked at.
     """
 
     light: np.ndarray
@@ -40,6 +41,7 @@ class Plan(NamedTuple):
     kernel_size: tuple[int, int]
     decisions: tuple[Decision, ...] = ()
     warnings: tuple[str, ...] = ()
+    first_kernel: np.ndarray | None = None
 
     @property
     def y(self) -> np.ndarray:
@@ -65,10 +67,10 @@ def plan(light: np.ndarray, kernel_size: tuple[int, int] | None, side: int, know
     wanted = part_size((height, width), side)
     is_whole = wanted == (height, width)
     parts = _parts(light, min(side or _SIDE, _SIDE))
-    best, decisions, warnings, looks = 0, [], [], []
+    best, decisions, warnings, looks, first_kernel = 0, [], [], [], None
     if kernel_size is None:
         found = support.find(gray(light), parts, classical.largest_kernel(wanted))
-        kernel_size = (found.size, found.size)
+        kernel_size, first_kernel = (found.size, found.size), found.looks[0].kernel
         decisions.append(_about_support(found))
         looks = [look for look in found.looks if look.shrink == found.decisive.shrink]
     elif not (is_whole or known):
@@ -85,7 +87,7 @@ def plan(light: np.ndarray, kernel_size: tuple[int, int] | None, side: int, know
             )
     part = _around(parts[best], wanted, (height, width))
     decisions.insert(0, _about_part(part, is_whole, len(looks)))
-    return Plan(light, part, kernel_size, tuple(decisions), tuple(warnings))
+    return Plan(light, part, kernel_size, tuple(decisions), tuple(warnings), first_kernel)
 
 
 def gray(pixels: np.ndarray) -> np.ndarray:
