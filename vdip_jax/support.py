@@ -127,7 +127,8 @@ def _longest(looks: Sequence[Look]) -> Look:
     believed = [look for look in looks if look.is_believed]
     with_room = [look for look in believed if not _is_full(look)]
     beyond = 2 * max((look.shrink for look in believed), default=0)
-    further = [look for look in looks if look.shrink == beyond]
+    # What is not believed and fills its frame is noise.
+    further = [look for look in looks if look.shrink == beyond and not _is_full(look)]
     as_it_is = [look for look in looks if look.shrink == 1]
     return max(with_room or further or believed or as_it_is, key=lambda look: max(look.extent))
 
