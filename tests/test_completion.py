@@ -62,6 +62,11 @@ def test_all_of_it_is_restored_and_progress_told(photograph, restored):
     assert ((several.image - sharp) ** 2).mean() < 0.25 * ((y - sharp) ** 2).mean()
 
 
+def _around(tile):
+    """What is missing around a tile."""
+    return (tile.top, SIZE[0] - tile.top - tile.height), (tile.left, SIZE[1] - tile.left - tile.width)
+
+
 def test_there_is_no_seam(photograph, restored):
     """At tiles' borders the errors are no larger than elsewhere, and the picture is that of one tile."""
     sharp, _ = photograph
@@ -76,10 +81,12 @@ def test_there_is_no_seam(photograph, restored):
     inside = np.zeros(SIZE, bool)
     inside[16:-16, 16:-16] = True
     assert error[at_border & inside].mean() < 1.05 * error[~at_border & inside].mean()
-    # A pixel here and there goes over to another minimum of a prior that is not convex; none of them lies in a seam.
     difference = np.abs(several.image - alone.image).max(-1)
-    assert difference[inside].mean() < 0.003 and np.quantile(difference[inside], 0.9999) < 0.03
-    assert difference[at_border & inside].max() < 0.03
+    # Where one tile goes over into another.
+    shared = sum(np.pad(np.ones((t.height, t.width), int), _around(t)) for t in tiling(SIZE, side, 9)) > 1
+    assert difference[shared & inside].max() < 0.03 and difference[at_border & inside].max() < 0.03
+    # A pixel of one tile alone may come to another minimum of the prior, which is not convex, and stays there.
+    assert (difference[inside] >= 0.03).sum() <= 1 and difference[inside].max() < 0.04
     np.testing.assert_allclose(several.std[inside], alone.std[inside], rtol=0.2, atol=0.005)
 
 
