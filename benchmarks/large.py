@@ -13,12 +13,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 from PIL import Image
-from scipy.signal import oaconvolve
 
-from vdip_jax import metrics
+from vdip_jax import blur, metrics
 from vdip_jax.photographs import read_image
 from vdip_jax.runtime import commit, describe
 from vdip_jax.samples import shake_kernel
@@ -50,7 +50,7 @@ def sharp(paths: Sequence[str], size: tuple[int, int]) -> np.ndarray:
 def blurred(picture: np.ndarray, kernel: np.ndarray, noise: float) -> np.ndarray:
     """What a camera would store of the middle of a picture [H, W, 3], as 8 bits."""
     light = to_light(picture, "srgb")
-    seen = np.stack([oaconvolve(light[..., i], kernel, mode="valid") for i in range(3)], -1).astype(np.float32)
+    seen = np.asarray(blur(jnp.asarray(light), jnp.asarray(kernel, jnp.float32)))
     stored = to_stored(seen.clip(0, 1), "srgb") + noise * np.random.default_rng(0).standard_normal(seen.shape)
     return np.round(stored.clip(0, 1) * 255).astype(np.uint8)
 

@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.ndimage
-from mosaics import KERNEL_SIZE, SIZE, mosaic, photo, stroke
+from mosaics import KERNEL_SIZE, SIZE, photo, stroke
 
-from vdip_jax import classical, datasets, metrics, nonblind
+from vdip_jax import classical, datasets, finishing, metrics
 from vdip_jax.candidates import Candidates
 from vdip_jax.checks import Refusal
 
@@ -56,7 +55,7 @@ def test_collapsed_kernels_are_of_no_use_and_one_that_is_not_wins(monkeypatch, c
     bad[4, 4] = {"delta": 1.0, "empty": 0.0, "nan": np.nan}[collapsed]
     for other, ok in ((bad, False), (stroke(), True)):
         estimates = jnp.asarray(np.stack([bad, other]), jnp.float32)
-        monkeypatch.setattr(classical, "_coarse_to_fine", lambda gray, _, k=estimates: classical._judged(gray, k))
+        monkeypatch.setattr(classical, "_coarse_to_fine", lambda gray, _, k=estimates: finishing.judged(gray, k))
         start = classical.deblur(jnp.asarray(y), KERNEL_SIZE)
         assert bool(start.ok) is ok
     assert metrics.kernel_error(np.asarray(start.kernel), stroke()).ncc > 0.9
@@ -84,18 +83,6 @@ def test_the_worse_half_goes_on_from_the_better_one_at_the_coarsest_scale_in_eac
     assert len(found.kernel) == 4
 
 
-def test_of_a_doubtful_kernel_the_data_are_trusted_less_where_the_criterion_prefers_it():
-    _, y = photo()
-    y = jnp.asarray(y)
-    trust = classical.trust(y)
-    for kernel, share in ((stroke(), 1), (stroke().T, 1 / 9)):
-        kernel = jnp.asarray(kernel, jnp.float32)
-        for doubtful in (False, True):
-            expected = nonblind.deconvolve(y, kernel, fidelity=trust * (share if doubtful else 1))
-            # Pixels where the shrinkage jumps differ by rounding; another share differs by forty times as much.
-            np.testing.assert_allclose(classical.finish(y, kernel, doubtful), expected, atol=5e-3)
-
-
 def test_agreement_is_how_alike_the_best_kernel_and_the_one_least_like_it_are(monkeypatch):
     _, y = photo()
     right, moved, wrong = stroke(), np.roll(stroke(), 1, 0), np.full(KERNEL_SIZE, 1 / 81, np.float32)
@@ -103,7 +90,7 @@ def test_agreement_is_how_alike_the_best_kernel_and_the_one_least_like_it_are(mo
     agreements = []
     for estimates in ((right, moved, right), (wrong, moved, right), (right, moved, useless)):
         estimates = jnp.asarray(np.stack(estimates), jnp.float32)
-        monkeypatch.setattr(classical, "_coarse_to_fine", lambda gray, _, k=estimates: classical._judged(gray, k))
+        monkeypatch.setattr(classical, "_coarse_to_fine", lambda gray, _, k=estimates: finishing.judged(gray, k))
         agreements.append(float(classical.deblur(jnp.asarray(y), KERNEL_SIZE).agreement))
     expected = np.sqrt(1 / 81 / (right**2).sum())
     np.testing.assert_allclose(agreements, [1, expected, 0], atol=1e-4)
@@ -120,18 +107,6 @@ def test_a_captured_image_gains(data_dir, name, gain, ncc):
     after = metrics.score(np.asarray(start.image)[..., 0], case.truth).psnr
     assert after > metrics.score(case.y, case.truth).psnr + gain
     assert metrics.kernel_error(np.asarray(start.kernel), case.kernel).ncc > ncc
-
-
-@pytest.mark.parametrize("noise", [0.01, 0.03, 0.1])
-def test_noise_of_a_blurred_image_is_measured(noise):
-    smooth = scipy.ndimage.gaussian_filter(mosaic((200, 201, 1))[..., 0], 2)
-    gray = smooth + noise * np.random.default_rng(0).standard_normal(smooth.shape)
-    np.testing.assert_allclose(classical.noise_level(jnp.asarray(gray)), noise, rtol=0.06)
-
-
-def test_noisier_images_are_trusted_less():
-    clean, noisy = (classical.trust(jnp.asarray(photo(noise=noise)[1])) for noise in (0.0, 0.05))
-    assert clean > 5 * noisy > 0
 
 
 def test_kernel_is_read_off_a_sharp_image_exactly_and_wrapped_gradients_do_no_harm():

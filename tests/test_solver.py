@@ -13,7 +13,7 @@ import scipy.ndimage
 import scipy.signal
 from programs import ROOT
 
-from vdip_jax import Config, Progress, Refusal, Result, answers, classical, solve, steps, uncertainty
+from vdip_jax import Config, Progress, Refusal, Result, answers, classical, finishing, solve, steps, uncertainty
 from vdip_jax.candidates import criterion
 
 CONFIG = Config(
@@ -312,14 +312,14 @@ def test_refined_answer_is_one_of_four_candidates_with_the_lowest_criterion(refi
     assert candidates.image.shape == (4, *SIZE) and candidates.kernel.shape == (4, *KERNEL_SIZE)
     np.testing.assert_array_equal(refined.image, candidates.image[refined.choice])
     np.testing.assert_array_equal(refined.kernel, candidates.kernel[refined.choice])
-    assert refined.choice == answers.best(jnp.asarray(candidates.criterion), refined.agreement < classical.UNSURE)
+    assert refined.choice == answers.best(jnp.asarray(candidates.criterion), refined.agreement < finishing.UNSURE)
     for image, kernel, value in zip(*candidates, strict=True):
         np.testing.assert_allclose(criterion(GRAY, image, kernel), value, rtol=1e-4)
     start, network, _, mean = candidates.kernel
     np.testing.assert_array_equal(network, candidates.kernel[2])
     np.testing.assert_allclose(mean, (start + network) / 2, rtol=1e-5, atol=1e-9)
     for image, kernel in zip(candidates.image[2:], candidates.kernel[2:], strict=True):
-        finished = classical.finish(GRAY[..., None], kernel)
+        finished = finishing.finish(GRAY[..., None], kernel)
         np.testing.assert_allclose(image, finished[..., 0], atol=1e-3)
 
 
@@ -361,7 +361,7 @@ def test_no_steps_after_a_classical_start_give_the_classical_estimate(refined):
 
 def test_a_start_of_no_use_is_left_out_and_alone_gives_the_blurred_image_back(monkeypatch):
     delta = jnp.zeros((2, *KERNEL_SIZE)).at[:, 2, 1].set(1.0)
-    monkeypatch.setattr(classical, "_coarse_to_fine", lambda gray, _: classical._judged(gray, delta))
+    monkeypatch.setattr(classical, "_coarse_to_fine", lambda gray, _: finishing.judged(gray, delta))
     result = run(config=WARM)
     assert np.isinf(result.candidates.criterion).tolist() == [True, False, False, True] and result.ok
     assert result.choice in (1, 2)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vdip_jax.tiles import blended, tiling
+from vdip_jax.tiles import Tile, around, blended, tiling
 
 
 @pytest.mark.parametrize("size", [(40, 50), (300, 200), (301, 517), (256, 999)])
@@ -52,3 +52,16 @@ def test_margins_are_not_used_and_seams_are_ramps():
     assert np.abs(np.diff(inside, axis=0)).max() < 2 / 32
     # At the picture's own border there is nothing else.
     assert (result[:12] == 1e3).all()
+
+
+@pytest.mark.parametrize(
+    ("part", "wanted", "found"),
+    [
+        (Tile(40, 50, 10, 20), (20, 40), Tile(35, 40, 20, 40)),
+        (Tile(40, 50, 10, 20), (4, 6), Tile(43, 57, 4, 6)),
+        (Tile(0, 70, 10, 20), (30, 40), Tile(0, 50, 30, 40)),
+        (Tile(40, 50, 10, 20), (500, 40), Tile(0, 40, 60, 40)),
+    ],
+)
+def test_around_a_part_there_is_as_much_as_the_picture_has(part, wanted, found):
+    assert around(part, wanted, (60, 90)) == found

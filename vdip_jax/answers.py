@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vdip_jax import classical, steps, uncertainty
+from vdip_jax import finishing, steps, uncertainty
 from vdip_jax.candidates import Candidates, compare
 from vdip_jax.classical import Start
 from vdip_jax.config import Config
@@ -33,10 +33,10 @@ class Result(NamedTuple):
       ok: False if an update was not finite, image and kernel are then those of the last good state; or if the
         classical estimate was asked for and is of no use.
       agreement: how alike the kernels are that the classical estimate came to with several settings, up to 1: below
-        `classical.UNSURE` the kernel is doubtful. NaN without a classical estimate of the kernel.
+        `finishing.UNSURE` the kernel is doubtful. NaN without a classical estimate of the kernel.
       choice: which of the candidates the answer is.
       candidates: what the answer is chosen from. One for the classical estimate alone and for a network without one;
-        else the classical estimate, the network's image, and the images that `classical.finish` makes of the network's
+        else the classical estimate, the network's image, and the images that `finishing.finish` makes of the network's
         kernel and of the mean of the two kernels.
     """
 
@@ -68,7 +68,7 @@ def of_run(problem: Problem, state: State, begun: Start | None, config: Config) 
     if begun is not None:
         # Two estimates err in different ways: their mean is often nearer than either.
         refined = jnp.stack([posterior.kernel, (begun.kernel + posterior.kernel) / 2])
-        finished = jax.lax.map(lambda kernel: classical.finish(problem.y, kernel, ~problem.trusted), refined)
+        finished = jax.lax.map(lambda kernel: finishing.finish(problem.y, kernel, ~problem.trusted), refined)
         images = jnp.concatenate([begun.image[None], images, finished])
         kernels = jnp.concatenate([begun.kernel[None], kernels, refined])
         usable = jnp.stack([begun.ok, True, True, begun.ok])

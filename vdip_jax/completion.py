@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vdip_jax import answers, classical, cost, nonblind, solver, tiles, uncertainty
+from vdip_jax import answers, cost, finishing, nonblind, solver, tiles, uncertainty
 from vdip_jax.batches import Estimate
 from vdip_jax.candidates import luma
 from vdip_jax.config import Config
 from vdip_jax.planning import Plan
+from vdip_jax.triage import gray
 
 FINISHES = ("auto", "classical", "network")
 # Tiles larger than this are no faster, and take longer between signs of life.
@@ -56,7 +57,7 @@ def complete(
     else:
         side, restore = tile_side(plan, estimate.kernel.shape, limit), _classically(plan, estimate)
     restored_part = restore(_planes(plan.y))
-    scale = uncertainty.scale(_gray(plan.y), luma(jnp.asarray(restored_part)), kernel)
+    scale = uncertainty.scale(jnp.asarray(gray(plan.y)), luma(jnp.asarray(restored_part)), kernel)
     field = jax.jit(lambda image: scale * uncertainty.pattern(image))
 
     def both(tile: np.ndarray) -> np.ndarray:
@@ -81,7 +82,7 @@ def tile_side(plan: Plan, kernel_size: tuple[int, ...], limit: int) -> int:
 def _classically(plan: Plan, estimate: Estimate) -> Callable[[np.ndarray], np.ndarray]:
     """What restores a tile [H, W, C] by `nonblind`, with the weight of the data that fits the part."""
     kernel, y = jnp.asarray(estimate.kernel), jnp.asarray(_planes(plan.y))
-    fidelity = classical.fidelity(y, kernel, bool(estimate.agreement < classical.UNSURE))
+    fidelity = finishing.fidelity(y, kernel, bool(estimate.agreement < finishing.UNSURE))
     return lambda tile: np.asarray(nonblind.deconvolve(jnp.asarray(tile), kernel, fidelity=fidelity))
 
 
@@ -103,7 +104,3 @@ def _by_network(kernel: jax.Array, config: Config) -> Callable[[np.ndarray], np.
 
 def _planes(pixels: np.ndarray) -> np.ndarray:
     return pixels.reshape(*pixels.shape[:2], -1)
-
-
-def _gray(pixels: np.ndarray) -> jax.Array:
-    return luma(jnp.asarray(_planes(pixels)))

@@ -9,7 +9,7 @@ import numpy as np
 # A kernel's entries under this share of its largest, then components under this share of its mass, are noise.
 _LEAST_ENTRY, _LEAST_COMPONENT = 0.05, 0.02
 # Above this share of the mass in one entry a kernel blurs nothing.
-_DELTA = 0.9
+DELTA = 0.9
 
 
 def cleaned(kernel: jax.Array) -> jax.Array:
@@ -64,4 +64,4 @@ def likeness(a: jax.Array, b: jax.Array) -> jax.Array:
 def useful(kernels: jax.Array) -> jax.Array:
     """Whether kernels [..., kh, kw] are finite, sum to one and blur at all."""
     finite = jnp.isfinite(kernels).all((-2, -1)) & (kernels.sum((-2, -1)) > 0.5)
-    return finite & (kernels.max((-2, -1)) < _DELTA)
+    return finite & (kernels.max((-2, -1)) < DELTA)

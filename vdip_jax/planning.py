@@ -2,13 +2,12 @@
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from vdip_jax import classical, support
-from vdip_jax.candidates import luma
 from vdip_jax.crops import crops
-from vdip_jax.tiles import Tile
+from vdip_jax.tiles import Tile, around
+from vdip_jax.triage import gray
 
 # Kernels of parts of a photograph less alike than this are not one kernel (docs/photographs.md).
 _ALIKE = 0.6
@@ -82,17 +81,12 @@ def plan(light: np.ndarray, kernel_size: tuple[int, int] | None, side: int, know
         decisions.append(_about_likeness(likeness))
         if likeness < _ALIKE:
             warnings.append(
-                f"kernels of parts of the picture agree by {likeness:.2f} only (1: fully): the blur is not the same "
-                f"everywhere, and the result is right near row {parts[best].top}, column {parts[best].left} only."
+                f"kernels of parts of the picture agree by {likeness:.2f} only (1: fully): if the blur is not the same "
+                f"everywhere, the result is right near row {parts[best].top}, column {parts[best].left} only."
             )
-    part = _around(parts[best], wanted, (height, width))
+    part = around(parts[best], wanted, (height, width))
     decisions.insert(0, _about_part(part, is_whole, len(looks)))
     return Plan(light, part, kernel_size, tuple(decisions), tuple(warnings), first_kernel)
-
-
-def gray(pixels: np.ndarray) -> np.ndarray:
-    """The luma of [H, W] or [H, W, C]."""
-    return np.asarray(luma(jnp.asarray(pixels.reshape(*pixels.shape[:2], -1))))
 
 
 def _parts(light: np.ndarray, side: int) -> list[Tile]:
@@ -107,13 +101,6 @@ def _parts(light: np.ndarray, side: int) -> list[Tile]:
 def part_size(size: tuple[int, int], side: int) -> tuple[int, int]:
     """Height and width of what is solved of a photograph of this size; a `side` of 0 stands for all of it."""
     return (min(side, size[0]), min(side, size[1])) if side else size
-
-
-def _around(part: Tile, wanted: tuple[int, int], size: tuple[int, int]) -> Tile:
-    """As much as is wanted around the middle of a part, moved into the picture."""
-    starts = (part.top + (part.height - wanted[0]) // 2, part.left + (part.width - wanted[1]) // 2)
-    top, left = (min(max(0, start), whole - n) for start, n, whole in zip(starts, wanted, size, strict=True))
-    return Tile(top, left, *wanted)
 
 
 def _about_part(part: Tile, is_whole: bool, number: int) -> Decision:
@@ -137,5 +124,5 @@ def _about_support(found: support.Support) -> Decision:
 def _about_likeness(likeness: float) -> Decision:
     if np.isnan(likeness):
         return Decision("blur", "is taken to be the same everywhere", "only one part shows its kernel clearly")
-    same = "is taken to be" if likeness >= _ALIKE else "is not"
+    same = "is taken to be" if likeness >= _ALIKE else "may not be"
     return Decision("blur", f"{same} the same everywhere", f"kernels of parts agree by {likeness:.2f}")

@@ -7,8 +7,8 @@ import numpy as np
 from vdip_jax import kernels, verdict
 from vdip_jax.batches import Estimate
 from vdip_jax.candidates import Candidates
-from vdip_jax.classical import UNSURE
 from vdip_jax.config import Config
+from vdip_jax.finishing import UNSURE
 
 
 def answer(result: Estimate, config: Config) -> str:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, PartitionSpec
 
-from vdip_jax import answers, checks, classical, steps
+from vdip_jax import answers, checks, classical, finishing, steps
 from vdip_jax.answers import Result
 from vdip_jax.classical import Start
 from vdip_jax.config import Config
@@ -221,7 +221,7 @@ def _start(
     def one(y: jax.Array) -> Start:
         if kernel is None:
             return classical.deblur(y, kernel_size)
-        return Start(classical.finish(y, kernel), kernel, jnp.ones((), bool), jnp.full((), jnp.nan, y.dtype))
+        return Start(finishing.finish(y, kernel), kernel, jnp.ones((), bool), jnp.full((), jnp.nan, y.dtype))
 
     return _over_images(one, shards)(images)
 

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import optax
 
 from vdip_jax import objective
-from vdip_jax.classical import UNSURE, Start
+from vdip_jax.classical import Start
 from vdip_jax.config import METHODS, Config
+from vdip_jax.finishing import UNSURE
 from vdip_jax.generators import (
     IMAGE_INPUT,
     KERNEL_INPUT,

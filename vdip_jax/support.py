@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from vdip_jax import classical, kernels
-from vdip_jax.tiles import Tile
+from vdip_jax.tiles import Tile, around
+from vdip_jax.triage import block_means
 
 # Sides of frames, a fifth apart: photographs alike then share compiled programs.
 SIZES = (7, 9, 11, 13, 15, 19, 23, 27, 31, 37, 45, 55, 65, 77, 93, 111, 133)
@@ -87,9 +88,9 @@ def find(gray: np.ndarray, parts: Sequence[Tile], largest: int) -> Support:
 
 def look_at(gray: np.ndarray, parts: Sequence[Tile], number: int, shrink: int) -> Look:
     """Estimate the kernel of one of the parts, with as much around it as makes as many pixels in the shrunk picture."""
-    small = _small(gray, parts[number], shrink)
-    frame = _frame(small)
-    found = classical.estimate(jnp.asarray(small), (frame, frame))
+    window = _window(parts[number], shrink, gray.shape)
+    frame = _frame(window, shrink)
+    found = classical.estimate(jnp.asarray(block_means(gray[window.window], shrink)), (frame, frame))
     return Look(number, shrink, np.asarray(found.kernel), float(found.agreement))
 
 
@@ -114,7 +115,7 @@ def _looks(gray: np.ndarray, parts: Sequence[Tile], number: int) -> list[Look]:
     looks: list[Look] = []
     for shrink in _SHRINKS:
         # What smaller copies show no better is not looked for there.
-        if looks and _frame(_small(gray, parts[number], shrink)) < FRAME:
+        if looks and _frame(_window(parts[number], shrink, gray.shape), shrink) < FRAME:
             break
         if shrink > 2 and not _is_full(looks[-1]):
             break
@@ -137,18 +138,11 @@ def _is_full(look: Look) -> bool:
     return max(look.extent) >= _FULL * FRAME * look.shrink
 
 
-def _small(gray: np.ndarray, part: Tile, shrink: int) -> np.ndarray:
-    """`shrink` times a part's height and width of the picture around it, as far as there is, by means of blocks."""
-    starts, lengths = [], []
-    for start, length, whole in ((part.top, part.height, gray.shape[0]), (part.left, part.width, gray.shape[1])):
-        wanted = min(shrink * length, whole)
-        starts.append(min(max(0, start - (wanted - length) // 2), whole - wanted))
-        lengths.append(wanted // shrink)
-    (top, left), (height, width) = starts, lengths
-    cut = gray[top : top + shrink * height, left : left + shrink * width]
-    return cut.reshape(height, shrink, width, shrink).mean((1, 3))
+def _window(part: Tile, shrink: int, size: tuple[int, int]) -> Tile:
+    """What a look at a part takes in of a picture of `size`: `shrink` times its height and width."""
+    return around(part, (shrink * part.height, shrink * part.width), size)
 
 
-def _frame(small: np.ndarray) -> int:
-    """Side of the kernel's frame in a picture."""
-    return min(FRAME, classical.largest_kernel((small.shape[0], small.shape[1])))
+def _frame(window: Tile, shrink: int) -> int:
+    """Side of the kernel's frame in what is seen of a window."""
+    return min(FRAME, classical.largest_kernel((window.height // shrink, window.width // shrink)))

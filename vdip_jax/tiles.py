@@ -25,6 +25,18 @@ class Tile(NamedTuple):
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
 
+def around(part: Tile, wanted: tuple[int, int], size: tuple[int, int]) -> Tile:
+    """As much as is `wanted` (height, width) around the middle of a part of a picture of `size`, as far as it goes."""
+
+    def along(start: int, length: int, new: int, whole: int) -> tuple[int, int]:
+        new = min(new, whole)
+        return min(max(0, start + (length - new) // 2), whole - new), new
+
+    top, height = along(part.top, part.height, wanted[0], size[0])
+    left, width = along(part.left, part.width, wanted[1], size[1])
+    return Tile(top, left, height, width)
+
+
 def tiling(size: tuple[int, int], side: int, margin: int) -> list[Tile]:
     """Tiles of one size, at most `side` pixels a side, that cover a picture of `size` (height, width).
 

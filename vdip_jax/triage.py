@@ -180,7 +180,7 @@ def _tiles(image: np.ndarray) -> np.ndarray:
 
 
 def _noise(tiles: np.ndarray) -> np.ndarray:
-    """Standard deviation [N] of white noise in tiles [N, S, S] (Donoho), as `classical.noise_level`."""
+    """Standard deviation [N] of white noise in tiles [N, S, S] (Donoho), as `finishing.noise_level`."""
     side = tiles.shape[1] // 2 * 2
     a, b, c, d = (tiles[:, i:side:2, j:side:2] for i in (0, 1) for j in (0, 1))
     return np.median(np.abs(a - b - c + d), axis=(1, 2)) / 2 / 0.6745

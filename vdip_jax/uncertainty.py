@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from vdip_jax import nonblind
 from vdip_jax.candidates import luma
-from vdip_jax.classical import noise_level, trust
+from vdip_jax.finishing import noise_level, trust
 from vdip_jax.operators import blur, gaussian_window
 
 _STEPS = 30

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from vdip_jax.kernels import DELTA
+
 FAULTS = ("diverged", "delta", "flat", "worse")
-# Above this share of the mass in one entry a kernel blurs nothing.
-_DELTA = 0.9
 # With less than this share of the blurred picture's contrast, a restored one is flat.
 _CONTRAST = 0.5
 # A kernel with this share of its mass in the outermost lines of its frame may go on beyond them.
@@ -24,7 +24,7 @@ def failures(y: np.ndarray, image: np.ndarray, kernel: np.ndarray, finite: bool)
       finite: whether every update was.
     """
     found = [] if finite else ["diverged"]
-    if kernel.max() >= _DELTA:
+    if kernel.max() >= DELTA:
         found.append("delta")
     before, after = gray(y), gray(image)
     if not np.isfinite(after).all() or after.std() < _CONTRAST * before.std():

@@ -1,0 +1,33 @@
+"""The picture of an estimated kernel, as far as the data can be trusted."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.ndimage
+from mosaics import mosaic, photo, stroke
+
+from vdip_jax import finishing, nonblind
+
+
+def test_of_a_doubtful_kernel_the_data_are_trusted_less_where_the_criterion_prefers_it():
+    _, y = photo()
+    y = jnp.asarray(y)
+    trust = finishing.trust(y)
+    for kernel, share in ((stroke(), 1), (stroke().T, 1 / 9)):
+        kernel = jnp.asarray(kernel, jnp.float32)
+        for doubtful in (False, True):
+            expected = nonblind.deconvolve(y, kernel, fidelity=trust * (share if doubtful else 1))
+            # Pixels where the shrinkage jumps differ by rounding; another share differs by forty times as much.
+            np.testing.assert_allclose(finishing.finish(y, kernel, doubtful), expected, atol=5e-3)
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.03, 0.1])
+def test_noise_of_a_blurred_image_is_measured(noise):
+    smooth = scipy.ndimage.gaussian_filter(mosaic((200, 201, 1))[..., 0], 2)
+    gray = smooth + noise * np.random.default_rng(0).standard_normal(smooth.shape)
+    np.testing.assert_allclose(finishing.noise_level(jnp.asarray(gray)), noise, rtol=0.06)
+
+
+def test_noisier_images_are_trusted_less():
+    clean, noisy = (finishing.trust(jnp.asarray(photo(noise=noise)[1])) for noise in (0.0, 0.05))
+    assert clean > 5 * noisy > 0

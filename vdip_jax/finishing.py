@@ -1,0 +1,73 @@
+"""The picture that an estimated kernel stands for: `nonblind`, as far as the data can be trusted.
+
+Noise, and a kernel that is only an estimate, leave something unexplained; how much decides how the picture is made.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from vdip_jax import kernels, nonblind
+from vdip_jax.candidates import Candidates, compare, luma
+
+_TRIAL_STEPS, _FINAL_STEPS = 30, 60
+# Variance of what a kernel that is only an estimate leaves unexplained, in the finish beside the noise.
+_MODEL_VARIANCE = 1e-4
+# Weight of the noise's variance in it, by PSNR with noise of 1 and 3 % and the true kernel (docs/refinement.md).
+_NOISE_WEIGHT = 3.0
+# Kernels less alike than this went wrong more often than not. The finish then trusts the data less, in steps of a third
+# down to the least share (docs/refinement.md).
+UNSURE = 0.85
+_LEAST_SHARE = 1 / 9
+
+
+def finish(y: jax.Array, kernel: jax.Array, doubtful: bool | jax.Array = False) -> jax.Array:
+    """The image [H, W, C] that `kernel` blurred into `y`, trusted as far as noise and an inexact kernel allow."""
+    return nonblind.deconvolve(y, kernel, fidelity=fidelity(y, kernel, doubtful), num_steps=_FINAL_STEPS)
+
+
+def fidelity(y: jax.Array, kernel: jax.Array, doubtful: bool | jax.Array = False) -> jax.Array:
+    """The finish's weight of the data, y [H, W, C].
+
+    Of a `doubtful` kernel the errors show as ghosts: less trusted then, as long as the criterion prefers it.
+    """
+    return _share_of_trust(luma(y), kernel, doubtful) * trust(y)
+
+
+def noise_level(gray: jax.Array) -> jax.Array:
+    """Standard deviation of white noise in an image [H, W] that a blur left without finest detail (Donoho)."""
+    height, width = (n // 2 * 2 for n in gray.shape)
+    a, b, c, d = (gray[i:height:2, j:width:2] for i in (0, 1) for j in (0, 1))
+    return jnp.median(jnp.abs(a - b - c + d)) / 2 / 0.6745
+
+
+def trust(y: jax.Array) -> jax.Array:
+    """The finish's weight of the data, y [H, W, C]: one over the variance of noise and of what the model misses."""
+    variance = (jax.vmap(noise_level, in_axes=-1)(y) ** 2).mean()
+    return 1 / (_NOISE_WEIGHT * variance + _MODEL_VARIANCE)
+
+
+@jax.jit
+def judged(gray: jax.Array, estimates: jax.Array, share: float | jax.Array = 1.0) -> Candidates:
+    """What kernels [N, kh, kw] make of an image [H, W] with a share of the trust in the data, compared."""
+    y = gray[..., None]
+    restore = functools.partial(nonblind.deconvolve, y, fidelity=share * trust(y), num_steps=_TRIAL_STEPS)
+    # One after another: side by side they would take as many times the memory, and no less time.
+    return compare(y, jax.lax.map(restore, estimates), estimates, kernels.useful(estimates))
+
+
+@jax.jit
+def _share_of_trust(gray: jax.Array, kernel: jax.Array, doubtful: bool | jax.Array) -> jax.Array:
+    """What share of `trust` the finish of an image [H, W] may have in the data: 1 unless the kernel is doubtful."""
+
+    def lower(state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        share, best, _ = state
+        tried = share / 3
+        criterion = judged(gray, kernel[None], tried).criterion[0]
+        better = criterion < best
+        return jnp.where(better, tried, share), jnp.minimum(criterion, best), better & (tried > 1.5 * _LEAST_SHARE)
+
+    # The first one tried is the whole.
+    first = (jnp.full((), 3, gray.dtype), jnp.full((), jnp.inf, gray.dtype), jnp.asarray(doubtful))
+    return jnp.minimum(jax.lax.while_loop(lambda state: state[2], lower, first)[0], 1)
