@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vdip_jax import Config, cli, inputs, remarks
+from vdip_jax import Config, inputs, outcomes, remarks
 from vdip_jax.batches import Estimate
 from vdip_jax.candidates import Candidates
 from vdip_jax.photographs import Photo
@@ -54,8 +54,8 @@ def test_an_estimate_of_no_use_is_told(preset, words, capsys):
     answers = {"instant": "the blurred image: the classical estimate was of no use", "quick": "the network's image"}
     assert remarks.answer(result, config) == answers[preset]
     task = inputs.Task("a.png", Photo("a", result.image, ()), (9, 11), "none")
-    job = cli.Job(task, Plan(result.image, Tile(0, 0, 8, 9), (9, 11)))
-    cli._tell(job, [doubt], config, {"answer": answers[preset]})
+    job = outcomes.Job(task, Plan(result.image, Tile(0, 0, 8, 9), (9, 11)))
+    outcomes.tell(job, [doubt], config, {"answer": answers[preset]})
     captured = capsys.readouterr()
     assert captured.err == f"a: {doubt}\n" and captured.out == f"a: the answer is {answers[preset]}\n"
 

@@ -5,21 +5,18 @@ import tempfile
 import time
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 from absl import flags
 
-from vdip_jax import METHODS, Config, Refusal, __version__, inputs, metrics, options, planning, remarks, restarts
+from vdip_jax import METHODS, Config, Refusal, inputs, options, outcomes, planning, restarts
 from vdip_jax.animation import Animation
 from vdip_jax.batches import Estimate, OutOfMemory, grouped, room
 from vdip_jax.completion import FINISHES, complete
 from vdip_jax.inputs import Task
-from vdip_jax.page import write_page
-from vdip_jax.photographs import Photo
-from vdip_jax.planning import Decision, Plan
-from vdip_jax.results import final_losses, finite, result_paths, write_result
-from vdip_jax.runtime import describe, line, use_compile_cache
+from vdip_jax.outcomes import Call, Job, give_back, tell, write
+from vdip_jax.planning import Decision
+from vdip_jax.runtime import line, use_compile_cache
 from vdip_jax.solver import Progress
 from vdip_jax.transfer import spread_as_stored, to_light, to_stored
 from vdip_jax.triage import shows_no_blur
@@ -54,20 +51,6 @@ _SECONDS_A_PREVIEW = 20.0
 _PIXELS_OF_A_PREVIEW = 4_000_000
 
 
-class Job(NamedTuple):
-    """A photograph and how it is to be solved."""
-
-    task: Task
-    plan: Plan
-
-    @property
-    def is_sharp(self) -> bool:
-        """Whether there is no blur to remove."""
-        finding, kernel = self.task.finding, self.plan.first_kernel
-        no_blur = finding is not None and kernel is not None and shows_no_blur(finding, kernel)
-        return self.task.is_sharp or no_blur
-
-
 def run() -> None:
     """Entry point of the console script."""
     options.run_program(main, "deblur", sys.modules[__name__])
@@ -83,23 +66,24 @@ def main(argv: Sequence[str]) -> None:
         tasks = inputs.tasks(argv[1:], kernel, config)
         for task in tasks:
             _check_room(task, config)
-        output = _output_folder(tasks)
+        call = Call(config, _output_folder(tasks), _SEED.value, _recorded_flags())
     except Refusal as refusal:
         sys.exit(f"deblur: {refusal}")
     if options.COMPILE_CACHE.value:
         use_compile_cache()
     try:
-        finished = [_give_back(task, config, output, None) for task in tasks if task.is_sharp]
+        finished = [give_back(call, task) for task in tasks if task.is_sharp]
         blurred = [task for task in tasks if not task.is_sharp]
         # One after another, for their sizes are found one after another; together only if batches are asked for.
         together = [blurred] if options.BATCH_SIZE.value > 1 else [[task] for task in blurred]
         for some in together:
-            jobs = [Job(task, _plan(task, kernel is not None)) for task in some]
-            finished += [_give_back(job.task, config, output, job.plan) for job in jobs if job.is_sharp]
-            for batch in grouped([job for job in jobs if not job.is_sharp], _likeness, options.BATCH_SIZE.value):
-                finished.append(_solve_batch(batch, kernel, config, output))
+            jobs = [_job(task, kernel is not None) for task in some]
+            finished += [give_back(call, job.task, job.plan.decisions) for job in jobs if job.task.is_sharp]
+            still_blurred = [job for job in jobs if not job.task.is_sharp]
+            for batch in grouped(still_blurred, _likeness, options.BATCH_SIZE.value):
+                finished.append(_solve_batch(call, batch, kernel))
     except KeyboardInterrupt:
-        print(f"deblur: stopped; {output} holds images finished before and the best so far.", file=sys.stderr)
+        print(f"deblur: stopped; {call.output} holds images finished before and the best so far.", file=sys.stderr)
         sys.exit(130)
     sys.exit(0 if all(finished) else 2)
 
@@ -107,18 +91,14 @@ def main(argv: Sequence[str]) -> None:
 def _output_folder(tasks: Sequence[Task]) -> Path:
     """The folder for results; made only once everything else has been found good."""
     folder = Path(_OUTPUT.value)
-    paths = [path for task in tasks for path in (*result_paths(folder, task.photo), _page_path(folder, task.photo))]
-    existing = next((path for path in paths if path.exists()), None)
+    written = [path for task in tasks for path in outcomes.paths(folder, task.photo)]
+    existing = next((path for path in written if path.exists()), None)
     if existing is not None and not _OVERWRITE.value:
         raise Refusal(f"{existing} exists already; give --overwrite to replace it, or another --output.")
     if _PROFILE.value is not None:
         _make_folder(Path(_PROFILE.value), "--profile")
     _make_folder(folder, "--output")
     return folder
-
-
-def _page_path(folder: Path, photo: Photo) -> Path:
-    return folder / f"{photo.name}_report.html"
 
 
 def _make_folder(folder: Path, flag: str) -> None:
@@ -140,8 +120,18 @@ def _check_room(task: Task, config: Config) -> None:
         raise Refusal(f"{task.source}: {refusal}") from None
 
 
-def _plan(task: Task, known: bool) -> Plan:
-    """How to solve a photograph, in the light that its file stands for."""
+def _recorded_flags() -> tuple[str, ...]:
+    """The flags that repeat this call, but for those that name a photograph."""
+    left_out = ("overwrite", "profile", *inputs.RECORDED)
+    return tuple(
+        f"--{flag.name}={str(flag.value).lower() if isinstance(flag.value, bool) else flag.value}"
+        for flag in options.own_flags(sys.modules[__name__]).values()
+        if flag.name not in left_out and flag.value is not None
+    )
+
+
+def _job(task: Task, known: bool) -> Job:
+    """How to solve a photograph, in the light that its file stands for; or that it is sharp, as its kernel shows."""
     for note in task.photo.notes:
         line(task.photo.name, note)
     if task.kernel_size is None:
@@ -152,7 +142,11 @@ def _plan(task: Task, known: bool) -> Plan:
         line(task.photo.name, f"{decision.what}: {decision.value}, {decision.why}")
     why = "what its camera stored is taken for sRGB" if task.transfer == "srgb" else "it is blurred as it is stored"
     light_or_not = Decision("transfer", task.transfer, why)
-    return plan._replace(decisions=(*plan.decisions, light_or_not))
+    plan = plan._replace(decisions=(*plan.decisions, light_or_not))
+    finding, kernel = task.finding, plan.first_kernel
+    if finding is not None and kernel is not None and shows_no_blur(finding, kernel):
+        task = task._replace(finding=finding._replace(kind="sharp"))
+    return Job(task, plan)
 
 
 def _likeness(job: Job) -> Hashable:
@@ -160,8 +154,9 @@ def _likeness(job: Job) -> Hashable:
     return job.plan.y.shape, job.plan.kernel_size
 
 
-def _solve_batch(batch: Sequence[Job], kernel: np.ndarray | None, config: Config, output: Path) -> bool:
+def _solve_batch(call: Call, batch: Sequence[Job], kernel: np.ndarray | None) -> bool:
     """Solve parts of one shape together and write the files of each photograph; True if all came out finite."""
+    config = call.config
     title = ", ".join(job.task.photo.name for job in batch)
     began = time.perf_counter()
     written, cost = 0.0, 0.0
@@ -175,7 +170,7 @@ def _solve_batch(batch: Sequence[Job], kernel: np.ndarray | None, config: Config
         small = all(job.plan.light.size <= 3 * _PIXELS_OF_A_PREVIEW for job in batch)
         if small and progress.step < progress.num_steps and (due or progress.phase == "start"):
             for job, estimate in zip(batch, estimates(), strict=True):
-                _write(job, _restored(job, estimate, config), config, output, seconds, progress.step)
+                write(call, job, _restored(job, estimate, config), seconds, progress.step)
             written = time.perf_counter() - began
             cost = written - seconds
         if moving and moving[0].wants(progress.step):
@@ -205,11 +200,11 @@ def _solve_batch(batch: Sequence[Job], kernel: np.ndarray | None, config: Config
         steps = int(np.isfinite(chosen.estimate.loss).sum())
         restored = _restored(job, chosen.estimate, config, tell=True)
         seconds = time.perf_counter() - began
-        record = _write(job, restored, config, output, seconds, steps, chosen)
+        record = write(call, job, restored, seconds, steps, chosen)
         if moving:
-            moving[i].write(output / f"{job.task.photo.name}_steps.webp")
-        _tell(job, record["doubts"], config, record)
-        print(f"{job.task.photo.name}: {seconds:.0f} s, wrote in {output}: {' '.join(record['files'])}")
+            moving[i].write(call.output / f"{job.task.photo.name}_steps.webp")
+        tell(job, record["doubts"], config, record)
+        print(f"{job.task.photo.name}: {seconds:.0f} s, wrote in {call.output}: {' '.join(record['files'])}")
     return all(bool(chosen.estimate.ok) for chosen in estimates)
 
 
@@ -230,95 +225,6 @@ def _add_frames(moving: Sequence[Animation], batch: Sequence[Job], estimates: Se
     for animation, job, estimate in zip(moving, batch, estimates, strict=True):
         image = to_stored(estimate.image.reshape(job.plan.y.shape), job.task.transfer)
         animation.add(step, image, estimate.kernel)
-
-
-def _give_back(task: Task, config: Config, output: Path, plan: Plan | None) -> bool:
-    """Write the photograph itself, which is sharp already, as its own result; `plan` if that was needed to see it."""
-    y = task.photo.pixels
-    why = "its edges are sharp in every direction" if plan is None else "the kernel that it shows is all but a point"
-    why += "; --force deblurs it all the same"
-    shown = () if plan is None else plan.decisions
-    decisions = (*shown, Decision("answer", "the photograph as it is", why))
-    whole = Plan(y, planning.Tile(0, 0, *y.shape[:2]), (3, 3), decisions, first_kernel=plan and plan.first_kernel)
-    restored = _write(Job(task, whole), remarks.unharmed(y), config, output, 0.0, 0)
-    line(task.photo.name, f"is sharp already and given back as it is: {why}")
-    print(f"{task.photo.name}: 0 s, wrote in {output}: {' '.join(restored['files'])}")
-    return True
-
-
-def _write(
-    job: Job,
-    restored: Estimate,
-    config: Config,
-    output: Path,
-    seconds: float,
-    num_steps: int,
-    chosen: restarts.Chosen | None = None,
-) -> dict[str, Any]:
-    """Write all files of a photograph; return its record."""
-    photo = job.task.photo
-    record = _record(job, restored, config, seconds, num_steps, chosen)
-    paths = write_result(output, photo, restored, record)
-    page = _page_path(output, photo)
-    write_page(page, photo, restored, record, record["doubts"])
-    return {**record, "files": [path.name for path in (*paths, page)]}
-
-
-def _record(
-    job: Job, result: Estimate, config: Config, seconds: float, num_steps: int, chosen: restarts.Chosen | None
-) -> dict[str, Any]:
-    """All that is told of one photograph's result, after `num_steps` steps, ready for JSON."""
-    task, plan = job.task, job.plan
-    decisions = [*plan.decisions, *(restarts.decisions(chosen) if chosen is not None else ())]
-    recorded = inputs.recorded(task, plan.kernel_size) + [
-        f"--{flag.name}={_flag_text(flag.value)}"
-        for flag in options.own_flags(sys.modules[__name__]).values()
-        if flag.name not in ("overwrite", "profile", *inputs.RECORDED) and flag.value is not None
-    ]
-    record: dict[str, Any] = {
-        "version": __version__,
-        "source": task.source,
-        "notes": task.photo.notes,
-        "ok": bool(result.ok),
-        "seed": _SEED.value if chosen is None else chosen.seed,
-        "kernel_size": plan.kernel_size,
-        "part": plan.part._asdict(),
-        "decisions": [decision._asdict() for decision in decisions],
-        "doubts": [*plan.warnings, *remarks.doubts(result, config, chosen.failures if chosen else ())],
-        "config": vars(config),
-        "flags": recorded,
-        "seconds": round(seconds, 2),
-        "steps": num_steps,
-        "final_loss": final_losses(result.loss, config),
-        "answer": "the photograph itself" if job.is_sharp else remarks.answer(result, config),
-        "agreement": finite(result.agreement),
-        "criterion": [finite(value) for value in result.candidates.criterion],
-        **describe(),
-    }
-    if task.truth is not None:
-        images = {"blurred": task.photo.pixels, "restored": result.image}
-        scores = {name: metrics.score(image, task.truth)._asdict() for name, image in images.items()}
-        record["score"] = {"protocol": "rgb", **scores}
-    return record
-
-
-def _tell(job: Job, doubts: Sequence[str], config: Config, record: dict[str, Any]) -> None:
-    """Say what became of an image."""
-    name = job.task.photo.name
-    for doubt in doubts:
-        line(name, doubt)
-    if config.start == "classical":
-        print(f"{name}: the answer is {record['answer']}")
-    if "score" in record:
-        before, after = record["score"]["blurred"], record["score"]["restored"]
-        print(
-            f"{name}: PSNR {before['psnr']:.2f} -> {after['psnr']:.2f} dB ({after['psnr'] - before['psnr']:+.2f}), "
-            f"SSIM {before['ssim']:.3f} -> {after['ssim']:.3f}, protocol rgb"
-        )
-
-
-def _flag_text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 if __name__ == "__main__":
