@@ -3,12 +3,14 @@
 import gzip
 import json
 import signal
+import subprocess
 import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from programs import options
 
 from vdip_jax.runtime import (
     Reporter,
@@ -38,18 +40,32 @@ def test_free_memory_is_less_than_the_machine_has():
     assert 0 < free_memory() < total
 
 
-def test_compiled_programs_are_kept_in_the_users_cache_folder(monkeypatch, tmp_path):
-    before = jax.config.jax_compilation_cache_dir
+@pytest.fixture
+def cache_settings():
+    """Put back what a test changes of the compile cache."""
+    names = "jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"
+    before = {name: getattr(jax.config, name) for name in names}
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+def test_compiled_programs_are_kept_in_the_users_cache_folder(monkeypatch, tmp_path, cache_settings):
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    try:
-        use_compile_cache()
-        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "vdip_jax" / "compile")
-    finally:
-        jax.config.update("jax_compilation_cache_dir", before)
+    use_compile_cache()
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "vdip_jax" / "compile")
 
 
-def test_a_cache_folder_from_the_environment_is_left_alone(monkeypatch):
+def test_small_programs_are_kept_too(monkeypatch, tmp_path):
+    monkeypatch.delenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", raising=False)
+    code = "import pathlib, jax; from vdip_jax import runtime; runtime.use_compile_cache(pathlib.Path('cache'))"
+    add = "; print(jax.jit(lambda x: x + 1)(1))"
+    subprocess.run([sys.executable, "-c", code + add], check=True, **options(tmp_path))
+    assert any("lambda" in path.name for path in (tmp_path / "cache").iterdir())
+
+
+def test_a_cache_folder_from_the_environment_is_left_alone(monkeypatch, cache_settings):
     before = jax.config.jax_compilation_cache_dir
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
     use_compile_cache()

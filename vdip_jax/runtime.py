@@ -25,11 +25,18 @@ _SECONDS_A_LINE = 10.0
 _COMPILER_BYTES = 1_500_000_000
 
 
-def use_compile_cache() -> None:
-    """Keep compiled programs in the user's cache folder, so that a second run of a shape starts at once."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+def use_compile_cache(folder: Path | None = None) -> None:
+    """Keep compiled programs, so that a second run of a shape starts at once.
+
+    They go into `folder`; by default into the one that JAX_COMPILATION_CACHE_DIR names, or the user's cache folder.
+    """
+    if folder is None and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(base / "vdip_jax" / "compile"))
+        folder = base / "vdip_jax" / "compile"
+    if folder is not None:
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    # JAX leaves out what compiles within a second. A run has some two hundred such programs: seven seconds of it.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def describe() -> dict[str, object]:

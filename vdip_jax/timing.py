@@ -8,6 +8,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +18,7 @@ from vdip_jax import checks, solver
 from vdip_jax.checks import Refusal
 from vdip_jax.config import Config
 from vdip_jax.cost import multiply_adds
-from vdip_jax.runtime import describe
+from vdip_jax.runtime import describe, use_compile_cache
 
 _REPEATS = 5
 
@@ -193,7 +194,7 @@ def _best_seconds(function: Callable[[jax.Array], jax.Array], x: jax.Array, turn
 
 def _compiled(config: Config, case: Case, colors: int, cache: str) -> tuple[float, Any, Any, Any]:
     """Seconds to compile, problem and state to begin with, and the compiled loop over updates."""
-    jax.config.update("jax_compilation_cache_dir", cache)
+    use_compile_cache(Path(cache))
     batched = case.batch > 1
     y = jax.random.uniform(jax.random.key(0), (case.batch, *case.size, colors))
     keys = jax.random.split(jax.random.key(0), case.batch)
