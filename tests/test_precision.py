@@ -8,7 +8,7 @@ from jax.extend import core
 from jax.lax import Precision
 
 from vdip_jax import Config, convolution, solver
-from vdip_jax.generators import ImageGenerator, generate, initial_parameters, normalise
+from vdip_jax.generators import ImageGenerator, generate, initial_parameters, normalise, parameter_vector
 
 SMALL = dict(
     channels=8,
@@ -63,13 +63,18 @@ def test_network_in_half_precision_has_float32_parameters_and_logits_near_those_
     z = jnp.asarray(np.random.default_rng(0).random((24, 21, 3)) / 10, jnp.float32)
     size = {name: SMALL[name] for name in ("channels", "skip_channels", "num_levels", "nonlocal_from")}
     single, half = (ImageGenerator(features=2, **size, dtype=dtype) for dtype in (None, jnp.bfloat16))
-    parameters = initial_parameters(single, KEY, z)
-    assert parameters.dtype == jnp.float32
-    np.testing.assert_array_equal(initial_parameters(half, KEY, z), parameters)
+    draw = jax.jit(initial_parameters, static_argnums=0)
+    parameters = draw(single, KEY, z)
+    assert {leaf.dtype for leaf in jax.tree.leaves(parameters)} == {jnp.dtype(jnp.float32)}
+    jax.tree.map(np.testing.assert_array_equal, draw(half, KEY, z), parameters)
 
     def value_and_gradient(generator):
-        value, pull = jax.vjp(lambda p: generate(generator, p, z), parameters)
-        return value, pull(jnp.asarray(random(*value.shape, seed=1)))[0]
+        @jax.jit
+        def run(parameters):
+            value, pull = jax.vjp(lambda p: generate(generator, p, z), parameters)
+            return value, parameter_vector(pull(jnp.asarray(random(*value.shape, seed=1)))[0])
+
+        return run(parameters)
 
     (value, gradient), (exact, exact_gradient) = value_and_gradient(half), value_and_gradient(single)
     assert value.dtype == gradient.dtype == jnp.float32
@@ -82,7 +87,7 @@ def test_network_in_half_precision_has_float32_parameters_and_logits_near_those_
 def products(config, colors=3, kernel=None):
     """Precision and type of every matrix product and convolution in a step, gradients included."""
     size = (3, 3)
-    problem, state = solver._begin(jnp.zeros((20, 20, colors)), KEY, kernel, None, size, config, 0)
+    begun = jax.eval_shape(lambda y: solver._begin(y, KEY, kernel, None, size, config, 0), jnp.zeros((20, 20, colors)))
     found = set()
 
     def walk(jaxpr):
@@ -94,7 +99,7 @@ def products(config, colors=3, kernel=None):
                 if isinstance(closed, core.ClosedJaxpr):
                     walk(closed.jaxpr)
 
-    walk(jax.make_jaxpr(lambda p, s: solver._steps(p, s, 0, 1, config, 0))(problem, state).jaxpr)
+    walk(jax.make_jaxpr(lambda p, s: solver._steps(p, s, 0, 1, config, 0))(*begun).jaxpr)
     assert found
     return found
 

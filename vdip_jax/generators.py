@@ -1,7 +1,8 @@
 """The two untrained networks: an encoder-decoder for the image, a two-layer perceptron for the kernel.
 
-linen lives here and nowhere else. The rest of the program sees pure functions, and a network's parameters as
-one vector: an update is then a handful of operations and not hundreds, in compile time as in run time.
+linen lives here and nowhere else. The rest of the program sees pure functions. The image network's many small arrays
+can be one vector: an update is then a handful of operations and not hundreds, in compile time as in run time. The
+perceptron's few large ones are better left as they are: then its gradient, an outer product, is never written down.
 
 A layer computes in the precision of its input; parameters and the moments of norms have at least that of float32.
 """
@@ -219,21 +220,26 @@ def draw_input(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     return jax.random.uniform(key, shape, dtype, 0, INPUT_SCALE)
 
 
-def initial_parameters(generator: nn.Module, key: jax.Array, z: jax.Array) -> jax.Array:
-    """Random parameters of `generator` for an input like `z`, as one vector [N]."""
-    return ravel_pytree(generator.init(key, z)["params"])[0]
+def initial_parameters(generator: nn.Module, key: jax.Array, z: jax.Array) -> Any:
+    """Random parameters of `generator` for an input like `z`, as linen's tree of named arrays."""
+    return generator.init(key, z)["params"]
 
 
-def parameter_tree(generator: nn.Module, parameters: jax.Array, z: jax.Array) -> Any:
-    """The vector [N] as linen's tree of named arrays."""
+def parameter_vector(tree: Any) -> jax.Array:
+    """All entries of a tree of parameters as one vector [N]."""
+    return ravel_pytree(tree)[0]
+
+
+def parameter_tree(generator: nn.Module, vector: jax.Array, z: jax.Array) -> Any:
+    """The vector [N] as the tree of parameters that `generator` has for an input like `z`."""
     shapes, tree = jax.tree.flatten(jax.eval_shape(generator.init, jax.random.key(0), z)["params"])
     sizes = [math.prod(leaf.shape) for leaf in shapes]
     stops = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
-    parts = jnp.split(parameters, stops)
+    parts = jnp.split(vector, stops)
     arrays = [part.reshape(leaf.shape) for part, leaf in zip(parts, shapes, strict=True)]
     return jax.tree.unflatten(tree, arrays)
 
 
-def generate(generator: nn.Module, parameters: jax.Array, z: jax.Array) -> jax.Array:
-    """Run `generator` with `parameters` [N] on its input `z`."""
-    return jnp.asarray(generator.apply({"params": parameter_tree(generator, parameters, z)}, z))
+def generate(generator: nn.Module, parameters: Any, z: jax.Array) -> jax.Array:
+    """Run `generator` with a tree of `parameters` on its input `z`."""
+    return jnp.asarray(generator.apply({"params": parameters}, z))

@@ -19,6 +19,8 @@ from vdip_jax.generators import (
     draw_input,
     generate,
     initial_parameters,
+    parameter_tree,
+    parameter_vector,
 )
 from vdip_jax.objective import Noise, Posterior, Targets, draw_noise
 
@@ -28,8 +30,8 @@ _SPREAD_MASS = 0.1
 # 5,000), is variational first where a classical start is not trusted.
 _VARIATIONAL_SHARE = 0.4
 
-# One vector a generator, under the names 'image' and, unless the kernel is known, 'kernel'.
-Params = dict[str, jax.Array]
+# Under 'image' that network's vector; under 'kernel', unless the kernel is known, the tree of the other.
+Params = dict[str, Any]
 
 
 class Problem(NamedTuple):
@@ -94,7 +96,8 @@ def pose(
 def start(problem: Problem, key: jax.Array, config: Config) -> State:
     """Random parameters, fresh optimizer moments."""
     key_image, key_kernel = jax.random.split(jax.random.fold_in(key, 1))
-    params = {"image": initial_parameters(_image_generator(problem, config), key_image, problem.z_image)}
+    image = initial_parameters(_image_generator(problem, config), key_image, problem.z_image)
+    params: Params = {"image": parameter_vector(image)}
     if problem.kernel is None:
         params["kernel"] = initial_parameters(_kernel_generator(problem, config), key_kernel, problem.z_kernel)
     return State(
@@ -109,8 +112,9 @@ def start(problem: Problem, key: jax.Array, config: Config) -> State:
 def estimate(problem: Problem, params: Params, config: Config) -> Posterior:
     """Run the generators: the posterior that `params` stand for, std zero where q(x) is a point."""
     channels = problem.y.shape[-1]
+    network = _image_generator(problem, config)
     with jax.default_matmul_precision(config.precision):
-        logits = generate(_image_generator(problem, config), params["image"], problem.z_image)
+        logits = generate(network, parameter_tree(network, params["image"], problem.z_image), problem.z_image)
     mean = jax.nn.sigmoid(logits[..., :channels])
     kernel = problem.kernel
     if kernel is None:
@@ -155,7 +159,7 @@ def update(
     updates, opt_state = optimizer(config).update(grads, state.opt_state, state.params)
     if config.hold_kernel and "kernel" in updates:
         held = problem.trusted & (step < config.hold_kernel)
-        updates = {**updates, "kernel": jnp.where(held, 0, updates["kernel"])}
+        updates = {**updates, "kernel": jax.tree.map(lambda change: jnp.where(held, 0, change), updates["kernel"])}
     params = optax.apply_updates(state.params, updates)
     skips = METHODS[config.method].prior == "extreme"
     go_on = state.ok & finite

@@ -11,11 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.flatten_util import ravel_pytree
 
 from vdip_jax import objective, solver, steps
 from vdip_jax.config import Config
-from vdip_jax.generators import ImageGenerator, KernelGenerator
+from vdip_jax.generators import ImageGenerator, KernelGenerator, parameter_vector
 from vdip_jax.objective import Noise, Posterior
 
 PARITY = Path(os.environ.get("VDIP_PARITY_DIR", Path(__file__).parent))
@@ -167,7 +166,8 @@ def trajectory(dtype):
         z_image=jnp.asarray(entries["z"], dtype), z_kernel=jnp.asarray(entries["z_kernel"], dtype)
     )
     params = {"image": image, "kernel": kernel_tree(entries, "kparam:")}
-    params = {name: ravel_pytree(jax.tree.map(lambda a: jnp.asarray(a, dtype), t))[0] for name, t in params.items()}
+    params = jax.tree.map(lambda a: jnp.asarray(a, dtype), params)
+    params["image"] = parameter_vector(params["image"])
     state = steps.start(problem, jax.random.key(0), config)
     assert jax.tree.map(jnp.shape, state.params) == jax.tree.map(jnp.shape, params)
     state = state._replace(params=params, good=params)
