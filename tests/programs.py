@@ -15,8 +15,9 @@ def command(module, *arguments):
 
 
 def options(cwd):
-    """How to start it in a folder."""
-    return dict(cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True)
+    """How to start it in a folder: with its programs compiled without optimisation, in a third of the time."""
+    settings = {"PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    return dict(cwd=cwd, env={**os.environ, **settings}, text=True)
 
 
 def run(module, *arguments, cwd=ROOT):

@@ -7,7 +7,9 @@ from vdip_jax import Config, Refusal, batches
 from vdip_jax.batches import OutOfMemory, grouped, room, solve_batch
 from vdip_jax.cost import memory
 
-TINY = Config.preset("cold", channels=4, prefit_steps=2, variational_steps=2, ssim_steps=2)
+TINY = Config.preset(
+    "cold", channels=4, skip_channels=4, num_levels=2, prefit_steps=1, variational_steps=1, ssim_steps=1
+)
 
 
 def test_groups_fill_up_with_what_is_alike_in_the_order_of_their_first():

@@ -15,8 +15,7 @@ def test_a_case_that_is_none_is_refused():
         refused(bench(f"--case={case}"))
 
 
-def test_numbers_are_told_and_written(monkeypatch, tmp_path):
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+def test_numbers_are_told_and_written(tmp_path):
     files = (f"--json={tmp_path / 'b.json'}", f"--profile={tmp_path / 'profile'}")
     run = bench("--preset=cold", "--steps=1", "--colors=1", "--case=33x33:3", "--case=33x33:3*2", *files)
     assert run.returncode == 0, run.stderr

@@ -12,6 +12,8 @@ from vdip_jax import classical, datasets, finishing, metrics
 from vdip_jax.candidates import Candidates
 from vdip_jax.checks import Refusal
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 @functools.cache
 def started(channels=1, noise=0.0):

@@ -55,14 +55,14 @@ def test_published_network_costs_what_was_counted_before():
         np.testing.assert_allclose(count, gflop, rtol=0.025)
 
 
-def test_memory_is_what_the_compiler_plans():
-    """For the small network, whose program compiles soon; within a sixth."""
+def test_memory_is_what_the_compiler_plans(quick_compilation):
+    """For the small network, whose program compiles soon; within a tenth."""
     config, size, kernel = Config.preset("cold"), (150, 170), (31, 31)
     begin = jax.jit(lambda y, key: solver._begin(y, key, None, None, kernel_size=kernel, config=config, shards=0))
     problem, state = jax.eval_shape(begin, jnp.zeros((*size, 3)), jax.random.key(0))
     plan = solver._advance.lower(problem, state, 0, 1, config=config, shards=0).compile().memory_analysis()
     planned = plan.temp_size_in_bytes + plan.argument_size_in_bytes
-    np.testing.assert_allclose(memory(size, kernel, config, 3), planned, rtol=1 / 6)
+    np.testing.assert_allclose(memory(size, kernel, config, 3), planned, rtol=0.1)
 
 
 def test_memory_of_a_classical_estimate_alone_needs_no_network():

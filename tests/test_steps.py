@@ -13,6 +13,7 @@ from vdip_jax import METHODS, Config, objective, steps
 from vdip_jax.classical import Start
 from vdip_jax.generators import parameter_tree, parameter_vector
 from vdip_jax.objective import Posterior
+from vdip_jax.optimizers import optimizer
 from vdip_jax.steps import State
 
 # The canvas of 36x36 is just large enough for the extreme-channel window.
@@ -47,7 +48,7 @@ def begin(config):
     shapes = jax.eval_shape(lambda: steps.start(problem, KEY, config))
     draws = np.random.default_rng(1)
     params = jax.tree.map(lambda leaf: jnp.asarray(draws.uniform(-0.3, 0.3, leaf.shape), leaf.dtype), shapes.params)
-    opt_state = steps.optimizer(config).init(params)
+    opt_state = optimizer(config).init(params)
     return problem, State(params, opt_state, params, jnp.ones((), bool), jnp.full(config.num_steps, jnp.nan))
 
 
@@ -178,25 +179,6 @@ def test_log_std_stays_finite_where_the_std_underflows():
 def test_kl_weight_decays_every_thousand_steps_after_prefit(step, expected):
     # float32 powers of 0.1.
     np.testing.assert_allclose(steps.kl_weight(jnp.asarray(step), Config(sigma_t=0.2)), expected, rtol=1e-5)
-
-
-def test_learning_rates_are_halved_at_milestones_counted_from_the_end_of_prefit():
-    config = Config(prefit_steps=3, lr_milestones=(2, 4, 5), lr_decay=0.5, lr_image=0.01, lr_kernel=1e-4)
-    adam = steps.optimizer(config)
-    params = {"image": jnp.zeros(2), "kernel": jnp.zeros(3)}
-    ones = jax.tree.map(jnp.ones_like, params)
-    state = adam.init(params)
-    rates = {"image": [], "kernel": []}
-    advance = jax.jit(adam.update)
-    for _ in range(10):
-        # Under a constant gradient of one every Adam step has the size of its learning rate.
-        updates, state = advance(ones, state, params)
-        for name, rate in rates.items():
-            rate.append(-float(updates[name][0]))
-    factors = np.array([1, 1, 1, 1, 1, 0.5, 0.5, 0.25, 0.125, 0.125])
-    # float32 rounding of Adam's 1 - 0.999^t; a missed milestone is a factor of 2.
-    np.testing.assert_allclose(rates["image"], 0.01 * factors, rtol=1e-4)
-    np.testing.assert_allclose(rates["kernel"], 1e-4 * factors, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

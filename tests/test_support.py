@@ -11,6 +11,8 @@ from vdip_jax.samples import shake_kernel
 from vdip_jax.support import FRAME, SIZES, Look, compared, find, look_at, shrink_for
 from vdip_jax.tiles import Tile
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def box(rows, columns, side=FRAME):
     kernel = np.zeros((side, side), np.float32)

@@ -8,6 +8,8 @@ import pytest
 from vdip_jax import datasets, finishing, metrics, uncertainty
 from vdip_jax.operators import blur
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def mosaic(size, cell, seed=0):
     cells = np.random.default_rng(seed).uniform(0.2, 0.8, (size // cell + 1, size // cell + 1))

@@ -12,8 +12,8 @@ from vdip_jax.generators import IMAGE_INPUT, KERNEL_INPUT
 
 # Bytes of float32 buffers for each pixel of the canvas, as XLA plans them on a CPU for canvases from 158 to 542 pixels,
 # 32 to 128 channels: a step, for each channel of the network and beside that; the classical estimate, for each colour
-# and beside that. Within a sixth of the plan, mostly above it.
-_STEP, _STEP_CHANNEL = 1500, 92
+# and beside that. Within a tenth of the plan of a step, mostly above it; a sixth of that of the estimate.
+_STEP, _STEP_CHANNEL = 1100, 85
 _CLASSICAL, _CLASSICAL_COLOR = 120, 60
 
 

@@ -207,7 +207,21 @@ class KernelGenerator(nn.Module):
 def _linear(module: nn.Module, name: str, x: jax.Array, features: int) -> jax.Array:
     init = _uniform_fan_in(x.shape[-1])
     weight = module.param(f"{name}_weight", init, (x.shape[-1], features), x.dtype)
-    return x @ weight + module.param(f"{name}_bias", init, (features,), x.dtype)
+    return _product(x, weight) + module.param(f"{name}_bias", init, (features,), x.dtype)
+
+
+@jax.custom_vjp
+def _product(x: jax.Array, weight: jax.Array) -> jax.Array:
+    """[N] times [N, M]. The gradient is written out: an outer product in the order of the weight's memory."""
+    return x @ weight
+
+
+def _product_gradient(saved: tuple[jax.Array, jax.Array], cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x, weight = saved
+    return weight @ cotangent, x[:, None] @ cotangent[None]
+
+
+_product.defvjp(lambda x, weight: (x @ weight, (x, weight)), _product_gradient)
 
 
 def _centre_crop(x: jax.Array, size: tuple[int, ...]) -> jax.Array:

@@ -23,6 +23,7 @@ from vdip_jax.generators import (
     parameter_vector,
 )
 from vdip_jax.objective import Noise, Posterior, Targets, draw_noise
+from vdip_jax.optimizers import choose, optimizer
 
 # Of an estimated kernel, the share of the mass that is spread evenly, so that what is missing can grow.
 _SPREAD_MASS = 0.1
@@ -89,7 +90,7 @@ def pose(
         # A known kernel, whose agreement is NaN, is.
         trusted = begun.ok & ~(begun.agreement < UNSURE)
         warm = Targets(begun.image, targets.std, (1 - _SPREAD_MASS) * begun.kernel + _SPREAD_MASS * uniform)
-        targets, base = _choose(trusted, (warm, jnp.log(warm.kernel)), (targets, base))
+        targets, base = choose(trusted, (warm, jnp.log(warm.kernel)), (targets, base))
     return Problem(y, key_steps, z_image, z_kernel, kernel, targets, base, trusted)
 
 
@@ -155,19 +156,19 @@ def update(
         return phase_loss(problem, estimate(problem, params, config), step, config, draws)
 
     loss, grads = jax.value_and_grad(loss_of)(state.params)
-    finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads))
-    updates, opt_state = optimizer(config).update(grads, state.opt_state, state.params)
+    skips = METHODS[config.method].prior == "extreme"
+    made = state.ok & jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads))
+    updates, opt_state = optimizer(config).update(grads, state.opt_state, state.params, made=made)
     if config.hold_kernel and "kernel" in updates:
         held = problem.trusted & (step < config.hold_kernel)
         updates = {**updates, "kernel": jax.tree.map(lambda change: jnp.where(held, 0, change), updates["kernel"])}
-    params = optax.apply_updates(state.params, updates)
-    skips = METHODS[config.method].prior == "extreme"
-    go_on = state.ok & finite
+    # An update that is made begins at the parameters that it has just found good, one that is not ends at them.
+    good = choose(made, state.params, state.good)
     return State(
-        params=_choose(go_on, params, state.params if skips else state.good),
-        opt_state=_choose(go_on, opt_state, state.opt_state),
-        good=_choose(go_on, state.params, state.good),
-        ok=state.ok if skips else go_on,
+        params=optax.apply_updates(state.params if skips else good, updates),
+        opt_state=opt_state,
+        good=good,
+        ok=state.ok if skips else made,
         loss=state.loss.at[step].set(jnp.where(state.ok, loss, jnp.nan)),
     )
 
@@ -199,22 +200,6 @@ def kl_weight(step: jax.Array, config: Config) -> jax.Array:
     """sigma_t: decays by `sigma_decay` every `sigma_every` steps after the prefit phase."""
     since_prefit = jnp.maximum(step - config.prefit_steps, 0)
     return config.sigma_t * config.sigma_decay ** (since_prefit // config.sigma_every)
-
-
-def optimizer(config: Config) -> optax.GradientTransformation:
-    """Adam for each generator with its own learning rate; moments go on through all phases."""
-
-    boundaries = {config.prefit_steps + milestone: config.lr_decay for milestone in config.lr_milestones}
-
-    def adam(learning_rate: float) -> optax.GradientTransformation:
-        return optax.adam(optax.piecewise_constant_schedule(learning_rate, boundaries))
-
-    transforms = {"image": adam(config.lr_image), "kernel": adam(config.lr_kernel)}
-    return optax.partition(transforms, lambda params: {name: name for name in params})
-
-
-def _choose(condition: jax.Array, new: Any, old: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
 
 
 def _image_generator(problem: Problem, config: Config) -> ImageGenerator:

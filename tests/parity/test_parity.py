@@ -17,6 +17,7 @@ from vdip_jax.config import Config
 from vdip_jax.generators import ImageGenerator, KernelGenerator, parameter_vector
 from vdip_jax.objective import Noise, Posterior
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 PARITY = Path(os.environ.get("VDIP_PARITY_DIR", Path(__file__).parent))
 
 
