@@ -250,6 +250,19 @@ def test_time_budget_ends_a_run_with_the_best_so_far(tmp_path):
     assert "--time_budget=1.0" in record["flags"]
 
 
+def test_the_time_that_looking_takes_counts(tmp_path):
+    """A budget that is over before the solving began leaves the start."""
+    picture(tmp_path / "a.png")
+    flags = [flag for flag in WARM if "kernel_size" not in flag]
+    began = time.monotonic()
+    run = deblur("a.png", *flags, "--ssim_steps=200000", "--time_budget=0.5", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    record = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert record["steps"] == 0
+    # The looks, of a second and more, are in what is told; what Python takes to start is not.
+    assert 0.5 < record["seconds"] < time.monotonic() - began
+
+
 def test_ctrl_c_leaves_the_preview(tmp_path):
     blurred(tmp_path / "a.png")
     arguments = command("cli", "a.png", *WARM, "--ssim_steps=200000")

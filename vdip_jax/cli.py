@@ -36,7 +36,10 @@ _FINISH = flags.DEFINE_enum(
     "where the part was all, else classical.",
 )
 _TIME_BUDGET = flags.DEFINE_float(
-    "time_budget", None, "Seconds an image: after them the best so far is the answer.", lower_bound=0
+    "time_budget",
+    None,
+    "Seconds an image, looks at its blur included: after them the best so far is the answer.",
+    lower_bound=0,
 )
 _ANIMATE = flags.DEFINE_bool("animate", False, "Also write the optimisation as a moving picture, NAME_steps.webp.")
 _PROFILE = flags.DEFINE_string(
@@ -132,6 +135,7 @@ def _recorded_flags() -> tuple[str, ...]:
 
 def _job(task: Task, known: bool) -> Job:
     """How to solve a photograph, in the light that its file stands for; or that it is sharp, as its kernel shows."""
+    began = time.perf_counter()
     for note in task.photo.notes:
         line(task.photo.name, note)
     if task.kernel_size is None:
@@ -146,7 +150,7 @@ def _job(task: Task, known: bool) -> Job:
     finding, kernel = task.finding, plan.first_kernel
     if finding is not None and kernel is not None and shows_no_blur(finding, kernel):
         task = task._replace(finding=finding._replace(kind="sharp"))
-    return Job(task, plan)
+    return Job(task, plan, time.perf_counter() - began)
 
 
 def _likeness(job: Job) -> Hashable:
@@ -158,7 +162,7 @@ def _solve_batch(call: Call, batch: Sequence[Job], kernel: np.ndarray | None) ->
     """Solve parts of one shape together and write the files of each photograph; True if all came out finite."""
     config = call.config
     title = ", ".join(job.task.photo.name for job in batch)
-    began = time.perf_counter()
+    began = time.perf_counter() - sum(job.looked for job in batch)
     written, cost = 0.0, 0.0
     moving = [Animation(job.task.photo.pixels[job.plan.part.window]) for job in batch if _ANIMATE.value]
 

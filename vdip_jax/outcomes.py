@@ -17,10 +17,11 @@ from vdip_jax.triage import SHARP_WIDTH
 
 
 class Job(NamedTuple):
-    """A photograph and how it is to be solved."""
+    """A photograph, how it is to be solved, and how many seconds it was `looked` at to find that out."""
 
     task: Task
     plan: Plan
+    looked: float = 0.0
 
 
 class Call(NamedTuple):
@@ -58,7 +59,7 @@ def write(
       call: of the program.
       job: the photograph.
       restored: all of it, in stored values.
-      seconds: since its solving began.
+      seconds: that it took, looks included.
       num_steps: that were made.
       chosen: the runs of several seeds that it was chosen from, once they are over.
     """
