@@ -69,21 +69,3 @@ def test_want_of_memory_is_told_from_other_errors(monkeypatch, message, kind):
     monkeypatch.setattr(batches, "solve", broken)
     with pytest.raises(kind or jax.errors.JaxRuntimeError, match=message):
         solve_batch([np.zeros((40, 44), np.float32)], [0], TINY, "title", kernel_size=5)
-
-
-def test_programs_of_earlier_sizes_are_forgotten_but_not_the_last(monkeypatch):
-    """Each compiled program holds thousands of memory mappings, of which a process may have 65530."""
-    import jax
-
-    cleared = []
-    monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(1))
-    monkeypatch.setattr(batches, "solve", lambda *_, **__: [np.zeros(1)] * len(batches.Estimate._fields))
-    calls = [((40, 44), 5, 1), ((40, 44), 5, 1), ((40, 44), (5, 7), 1), ((42, 44), 5, 1), ((42, 44), 5, 2)]
-    counts = []
-    for shape, kernel_size, num_steps in calls:
-        config = Config.preset("quick", channels=4, ssim_steps=num_steps)
-        solve_batch([np.zeros(shape, np.float32)], [0], config, "title", kernel_size=kernel_size)
-        counts.append(len(cleared))
-    assert np.diff(counts).tolist() == [0, 1, 1, 1]
-    solve_batch([np.zeros((42, 44), np.float32)], [9], config, "title", kernel=np.ones((3, 3)))
-    assert len(cleared) == counts[-1] + 1

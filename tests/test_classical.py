@@ -66,7 +66,8 @@ def test_collapsed_kernels_are_of_no_use_and_one_that_is_not_wins(monkeypatch, c
 def test_the_worse_half_goes_on_from_the_better_one_at_the_coarsest_scale_in_each_of_two_groups(monkeypatch):
     calls = []
 
-    def scale(gray, estimates, trials, image_size):
+    def scale(gray, estimates, trials, before, image_size):
+        assert before == 5 * sizes.index(image_size)
         calls.append((image_size, np.asarray(estimates), np.asarray(trials.keep)))
         # Later trials are better; a trial's kernel is told by its number.
         number = jnp.arange(len(estimates), dtype=jnp.float32)

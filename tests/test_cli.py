@@ -325,12 +325,13 @@ def test_a_large_photograph_is_restored_whole_by_what_a_part_tells(tmp_path):
     pixels = (255 * scipy.ndimage.uniform_filter(sharp, (1, 5, 0))).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     flags = ("--preset=quick", "--channels=4", "--prefit_steps=2", "--ssim_steps=2", "--kernel_size=7", "--crop=96")
-    run = deblur("a.png", *flags, "--restarts=2", "--animate", "--nocompile_cache", "--output=out", cwd=tmp_path)
+    run = deblur("a.png", *flags, "--animate", "--nocompile_cache", "--output=out", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert read_image(tmp_path / "out" / "a.png").pixels.shape == (240, 320, 3)
     record = json.loads((tmp_path / "out" / "a.json").read_text())
     assert record["part"]["height"] == record["part"]["width"] == 96
+    # After so few steps it looks worse than the photograph: another seed was tried.
     assert {"part that is solved", "blur", "transfer", "seed"} <= {row["what"] for row in record["decisions"]}
-    assert record["seed"] in (0, 1) and "--restarts=2" in record["flags"]
+    assert record["seed"] in (0, 1)
     with Image.open(tmp_path / "out" / "a_steps.webp") as moving:
         assert moving.n_frames > 1

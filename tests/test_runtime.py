@@ -16,6 +16,7 @@ from vdip_jax.runtime import (
     Reporter,
     Trace,
     describe,
+    few_mappings,
     free_memory,
     heed_interrupts,
     raise_lost_interrupt,
@@ -38,6 +39,23 @@ def test_free_memory_is_less_than_the_machine_has():
     with open("/proc/meminfo") as lines:
         total = 1024 * int(next(line for line in lines if line.startswith("MemTotal")).split()[1])
     assert 0 < free_memory() < total
+
+
+@pytest.mark.parametrize(("held", "forgotten"), [(50, 0), (51, 1)])
+def test_compiled_programs_are_forgotten_before_their_mappings_are_too_many(monkeypatch, tmp_path, held, forgotten):
+    cleared = []
+    monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(1))
+    (tmp_path / "sys" / "vm").mkdir(parents=True)
+    (tmp_path / "self").mkdir()
+    (tmp_path / "sys" / "vm" / "max_map_count").write_text("100\n")
+    (tmp_path / "self" / "maps").write_text("7f0-7f1 r-xp\n" * held)
+    few_mappings(tmp_path)
+    assert len(cleared) == forgotten
+
+
+def test_where_mappings_are_not_counted_nothing_is_forgotten(monkeypatch, tmp_path):
+    monkeypatch.delattr(jax, "clear_caches")
+    few_mappings(tmp_path)
 
 
 @pytest.fixture

@@ -93,14 +93,9 @@ def best(criterion: jax.Array, doubtful: bool | jax.Array) -> jax.Array:
 
 def _newest_finite(problem: Problem, state: State, config: Config) -> tuple[Posterior, jax.Array]:
     """What the newest parameters make if that is finite, else the last good ones; and which it was."""
-    # A loop, so that one pass is compiled.
     versions = jax.tree.map(lambda *leaves: jnp.stack(leaves), state.good, state.params)
-
-    def keep_finite(i: jax.Array, kept: tuple[Posterior, jax.Array]) -> tuple[Posterior, jax.Array]:
-        posterior = steps.estimate(problem, jax.tree.map(lambda leaf: leaf[i], versions), config)
-        finite = jnp.isfinite(posterior.mean).all() & jnp.isfinite(posterior.kernel).all()
-        return jax.tree.map(lambda new, old: jnp.where(finite, new, old), (posterior, finite), (kept[0], False))
-
-    shapes = jax.eval_shape(lambda: steps.estimate(problem, state.params, config))
-    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    return jax.lax.fori_loop(0, 2, keep_finite, (nothing, jnp.zeros((), bool)))
+    # One after another, so that one pass is compiled.
+    made = jax.lax.map(lambda params: steps.estimate(problem, params, config), versions)
+    of_good, of_newest = jnp.isfinite(made.mean).all((1, 2, 3)) & jnp.isfinite(made.kernel).all((1, 2))
+    answer = jax.tree.map(lambda pair: jnp.where(of_newest, pair[1], jnp.where(of_good, pair[0], 0)), made)
+    return answer, of_newest

@@ -1,6 +1,5 @@
 """Several photographs at once: those alike go through the solver together."""
 
-import functools
 import operator
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -14,7 +13,7 @@ from vdip_jax.candidates import Candidates
 from vdip_jax.checks import Refusal
 from vdip_jax.config import Config
 from vdip_jax.cost import largest_side, memory
-from vdip_jax.runtime import Reporter, Trace, raise_lost_interrupt
+from vdip_jax.runtime import Reporter, Trace, few_mappings, raise_lost_interrupt
 from vdip_jax.solver import Progress, solve
 
 Task = TypeVar("Task")
@@ -100,12 +99,7 @@ def solve_batch(
     Raises:
       OutOfMemory: if the device's memory does not suffice.
     """
-    _make_room(
-        images[0].shape,
-        len(images),
-        config,
-        *sorted((name, np.shape(value) or value) for name, value in kernel.items()),
-    )
+    few_mappings()
     keys = [jax.random.key(seed) for seed in seeds]
     y = [jnp.asarray(image.reshape(*image.shape[:2], -1)) for image in images]
     count = None if len(images) == 1 else len(images)
@@ -124,14 +118,3 @@ def solve_batch(
         if "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower():
             raise OutOfMemory(str(error)) from error
         raise
-
-
-@functools.lru_cache(maxsize=1)
-def _make_room(*program: Hashable) -> None:
-    """Forget the programs compiled before, unless the last one was this one.
-
-    On a CPU a compiled program holds thousands of memory mappings; of some twenty sizes in a row the process would
-    die of the kernel's limit. The compile cache on disk makes a later return to a size cheap.
-    """
-    del program
-    jax.clear_caches()

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vdip_jax import kernels, periodic
 from vdip_jax.candidates import Candidates, luma
@@ -93,12 +94,7 @@ def estimate(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
     """Estimate the kernel of a blurred image [H, W], as `deblur` does."""
     # The programs of each scale are shared by all that call this only if all do it with one precision.
     with jax.default_matmul_precision("float32"):
-        found = _coarse_to_fine(gray, kernel_size)
-        best = found.criterion.argmin()
-        # A better image shows more of the kernel: once more against it, if that is any better.
-        polished = judged(gray, _fit_to(found.image[best][..., 0], gray, found.kernel[best])[None])
-        kernel = jnp.where(polished.criterion[0] < found.criterion[best], polished.kernel[0], found.kernel[best])
-        return Found(kernel, jnp.isfinite(found.criterion[best]), _agreement(found))
+        return _polished(gray, _coarse_to_fine(gray, kernel_size))
 
 
 def scales(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
@@ -128,48 +124,53 @@ def _suffices(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> bool
 def _coarse_to_fine(gray: jax.Array, kernel_size: tuple[int, int]) -> Candidates:
     """What the trials come to at the finest scale, where only the better half goes."""
     sizes = scales((gray.shape[0], gray.shape[1]), kernel_size)
-    trials = Trial(*(jnp.asarray(column, gray.dtype) for column in zip(*_TRIALS, strict=True)))
+    trials = Trial(*np.array(_TRIALS, gray.dtype).T)
     kh, kw = sizes[0][1]
     # Two pixels, for one alone would already explain everything.
-    estimates = jnp.zeros((len(_TRIALS), kh, kw), gray.dtype).at[:, kh // 2, kw // 2 : kw // 2 + 2].set(0.5)
-    estimates /= estimates.sum((1, 2), keepdims=True)
-    for finer, (image_size, size) in zip(reversed(range(len(sizes))), sizes, strict=True):
-        estimates = _resized(estimates, size)
-        # The coarse scales cost little, and a kernel that went wrong there stays wrong.
-        for _ in range(2 if finer >= 2 else 1):
-            found = _scale(gray, estimates, trials, image_size)
-            groups = 1 if finer < min(_JOINED_SCALES, len(sizes) - 1) else _GROUPS
-            better, worse = (half.ravel() for half in jnp.split(_ranked(found.criterion, groups), 2, axis=1))
-            estimates = found.kernel.at[worse].set(found.kernel[better])
-        trials = trials._replace(sparsity=trials.sparsity / trials.decay**_ROUNDS)
-        if finer == 1:
-            estimates, trials = estimates[better], Trial(*(column[better] for column in trials))
+    estimates = np.zeros((len(_TRIALS), kh, kw), gray.dtype)
+    estimates[:, kh // 2, kw // 2 : kw // 2 + 2] = 1 / min(kw, 2)
+    for level, (image_size, size) in enumerate(sizes):
+        finer = len(sizes) - 1 - level
+        groups = 1 if finer < min(_JOINED_SCALES, len(sizes) - 1) else _GROUPS
+        if finer >= 2:
+            # Twice: the coarse scales cost little, and a kernel that went wrong there stays wrong.
+            found = _scale(gray, estimates, trials, level * _ROUNDS, image_size)
+            estimates, trials = _carried(found.kernel, found.criterion, trials, groups, size)
+        found = _scale(gray, estimates, trials, level * _ROUNDS, image_size)
+        if finer:
+            next_size = sizes[level + 1][1]
+            estimates, trials = _carried(found.kernel, found.criterion, trials, groups, next_size, finer == 1)
     return found
 
 
-def _ranked(criterion: jax.Array, groups: int) -> jax.Array:
-    """Indices [groups, N / groups] into the trials [N], from best to worst within each group."""
-    firsts = jnp.arange(0, len(criterion), len(criterion) // groups)
-    return criterion.reshape(groups, -1).argsort(1) + firsts[:, None]
+@functools.partial(jax.jit, static_argnames=("groups", "size", "halved"))
+def _carried(
+    estimates: jax.Array, criterion: jax.Array, trials: Trial, groups: int, size: tuple[int, int], halved: bool = False
+) -> tuple[jax.Array, Trial]:
+    """Kernels of a `size` for the trials to go on from: the worse half of each group takes those of the better.
 
-
-def _agreement(found: Candidates) -> jax.Array:
-    """How alike the best kernel and that least like it are; 0 where a trial collapsed."""
-    alike = jax.vmap(kernels.likeness, (0, None))(found.kernel, found.kernel[found.criterion.argmin()])
-    return jnp.where(jnp.isfinite(found.criterion).all(), alike.min(), 0)
-
-
-@functools.partial(jax.jit, static_argnames="size")
-def _resized(estimates: jax.Array, size: tuple[int, int]) -> jax.Array:
-    if size == estimates.shape[1:]:
-        return estimates
-    estimates = jax.image.resize(estimates, (len(estimates), *size), "linear").clip(0)
-    return estimates / estimates.sum((1, 2), keepdims=True)
+    If `halved`, the better half goes on alone.
+    """
+    firsts = np.arange(0, len(criterion), len(criterion) // groups)
+    ranked = criterion.reshape(groups, -1).argsort(1) + firsts[:, None]
+    better, worse = (half.ravel() for half in jnp.split(ranked, 2, axis=1))
+    estimates = estimates.at[worse].set(estimates[better])
+    if halved:
+        estimates, trials = estimates[better], Trial(*(column[better] for column in trials))
+    if size != estimates.shape[1:]:
+        estimates = jax.image.resize(estimates, (len(estimates), *size), "linear").clip(0)
+        estimates /= estimates.sum((1, 2), keepdims=True)
+    return estimates, trials
 
 
 @functools.partial(jax.jit, static_argnames="image_size")
-def _scale(gray: jax.Array, estimates: jax.Array, trials: Trial, image_size: tuple[int, int]) -> Candidates:
-    """Rounds of image and kernel at one scale, each trial from its estimate [kh, kw]; what they come to."""
+def _scale(
+    gray: jax.Array, estimates: jax.Array, trials: Trial, before: int | jax.Array, image_size: tuple[int, int]
+) -> Candidates:
+    """Rounds of image and kernel at one scale, each trial from its estimate [kh, kw]; what they come to.
+
+    `before`: the number of rounds at coarser scales.
+    """
     if image_size != gray.shape:
         gray = jax.image.resize(gray, image_size, "linear")
     kernel_size = (estimates.shape[1], estimates.shape[2])
@@ -178,7 +179,8 @@ def _scale(gray: jax.Array, estimates: jax.Array, trials: Trial, image_size: tup
 
     def rounds(kernel: jax.Array, trial: Trial) -> jax.Array:
         def one(i: jax.Array, kernel: jax.Array) -> jax.Array:
-            latent = _few_gradients(observed, kernel, jnp.maximum(trial.sparsity / trial.decay**i, _SPARSITY_FLOOR))
+            sparsity = jnp.maximum(trial.sparsity / trial.decay ** (before + i), _SPARSITY_FLOOR)
+            latent = _few_gradients(observed, kernel, sparsity)
             fitted = kernels.centred(kernels.cleaned(_fit(latent, observed, image_size, kernel_size, trial.keep)))
             return jnp.where(jnp.isfinite(fitted).all() & (fitted.sum() > 0), fitted, kernel)
 
@@ -231,6 +233,19 @@ def _fit(
         return full[kh - 1 : 2 * kh - 1, kw - 1 : 2 * kw - 1] + _KERNEL_RIDGE * kernel
 
     return jax.scipy.sparse.linalg.cg(normal, right, tol=0.0, maxiter=_CG_STEPS)[0]
+
+
+@jax.jit
+def _polished(gray: jax.Array, found: Candidates) -> Found:
+    """The best kernel; a better image shows more of it: once more against that one, if that is any better."""
+    best = found.criterion.argmin()
+    kernel = found.kernel[best]
+    again = judged(gray, _fit_to(found.image[best][..., 0], gray, kernel)[None])
+    better = jnp.where(again.criterion[0] < found.criterion[best], again.kernel[0], kernel)
+    # How alike the best one and that least like it are.
+    alike = jax.vmap(kernels.likeness, (0, None))(found.kernel, kernel).min()
+    finite = jnp.isfinite(found.criterion)
+    return Found(better, finite[best], jnp.where(finite.all(), alike, 0))
 
 
 def _fit_to(image: jax.Array, gray: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -27,6 +27,7 @@ def finish(y: jax.Array, kernel: jax.Array, doubtful: bool | jax.Array = False) 
     return nonblind.deconvolve(y, kernel, fidelity=fidelity(y, kernel, doubtful), num_steps=_FINAL_STEPS)
 
 
+@jax.jit
 def fidelity(y: jax.Array, kernel: jax.Array, doubtful: bool | jax.Array = False) -> jax.Array:
     """The finish's weight of the data, y [H, W, C].
 
@@ -57,7 +58,6 @@ def judged(gray: jax.Array, estimates: jax.Array, share: float | jax.Array = 1.0
     return compare(y, jax.lax.map(restore, estimates), estimates, kernels.useful(estimates))
 
 
-@jax.jit
 def _share_of_trust(gray: jax.Array, kernel: jax.Array, doubtful: bool | jax.Array) -> jax.Array:
     """What share of `trust` the finish of an image [H, W] may have in the data: 1 unless the kernel is doubtful."""
 

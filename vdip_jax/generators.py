@@ -7,6 +7,7 @@ perceptron's few large ones are better left as they are: then its gradient, an o
 A layer computes in the precision of its input; parameters and the moments of norms have at least that of float32.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -24,12 +25,11 @@ INPUT_SCALE = 0.1
 _NORM_EPSILON = 1e-5
 
 
-def _uniform_fan_in(fan_in: int) -> Callable[..., jax.Array]:
-    """Uniform in +-1/sqrt(fan_in), for weights and biases alike."""
-    bound = fan_in**-0.5
+def _reach(fan_in: int) -> Callable[..., jax.Array]:
+    """Weights and biases alike start uniform within +-1/sqrt(fan_in): the bound, the draw is `initial_parameters`'."""
 
     def init(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
+        return jnp.full(shape, fan_in**-0.5, dtype)
 
     return init
 
@@ -105,7 +105,7 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         depth = x.shape[-1]
-        init = _uniform_fan_in(depth * self.size**2)
+        init = _reach(depth * self.size**2)
         weight = self.param("weight", init, (self.size, self.size, depth, self.features), _parameter_type(x))
         bias = self.param("bias", init, (self.features,), _parameter_type(x))
         weight, bias = weight.astype(x.dtype), bias.astype(x.dtype)
@@ -205,7 +205,7 @@ class KernelGenerator(nn.Module):
 
 
 def _linear(module: nn.Module, name: str, x: jax.Array, features: int) -> jax.Array:
-    init = _uniform_fan_in(x.shape[-1])
+    init = _reach(x.shape[-1])
     weight = module.param(f"{name}_weight", init, (x.shape[-1], features), x.dtype)
     return _product(x, weight) + module.param(f"{name}_bias", init, (features,), x.dtype)
 
@@ -235,8 +235,18 @@ def draw_input(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
 
 
 def initial_parameters(generator: nn.Module, key: jax.Array, z: jax.Array) -> Any:
-    """Random parameters of `generator` for an input like `z`, as linen's tree of named arrays."""
-    return generator.init(key, z)["params"]
+    """Random parameters of `generator` for an input like `z`, as linen's tree of named arrays.
+
+    One draw serves all arrays: a draw each, some two hundred, would take ten seconds to compile.
+    """
+    starts = generator.init(jax.random.key(0), z)["params"]
+    leaves = jax.tree.leaves(starts)
+    entries = jax.random.uniform(key, (sum(leaf.size for leaf in leaves),), leaves[0].dtype, -1, 1)
+
+    def drawn(path: tuple[Any, ...], start: jax.Array, entries: jax.Array) -> jax.Array:
+        return start * entries if path[-1].key.endswith(("weight", "bias")) else start
+
+    return jax.tree.map_with_path(drawn, starts, parameter_tree(generator, entries, z))
 
 
 def parameter_vector(tree: Any) -> jax.Array:
@@ -246,12 +256,18 @@ def parameter_vector(tree: Any) -> jax.Array:
 
 def parameter_tree(generator: nn.Module, vector: jax.Array, z: jax.Array) -> Any:
     """The vector [N] as the tree of parameters that `generator` has for an input like `z`."""
-    shapes, tree = jax.tree.flatten(jax.eval_shape(generator.init, jax.random.key(0), z)["params"])
+    shapes, tree = _parameter_shapes(generator, jax.ShapeDtypeStruct(z.shape, z.dtype))
     sizes = [math.prod(leaf.shape) for leaf in shapes]
     stops = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
     parts = jnp.split(vector, stops)
     arrays = [part.reshape(leaf.shape) for part, leaf in zip(parts, shapes, strict=True)]
     return jax.tree.unflatten(tree, arrays)
+
+
+@functools.lru_cache(maxsize=64)
+def _parameter_shapes(generator: nn.Module, z: jax.ShapeDtypeStruct) -> tuple[list[jax.ShapeDtypeStruct], Any]:
+    """Leaves and structure of the tree. Kept, for to find them out is to trace the whole network."""
+    return jax.tree.flatten(jax.eval_shape(generator.init, jax.random.key(0), z)["params"])
 
 
 def generate(generator: nn.Module, parameters: Any, z: jax.Array) -> jax.Array:

@@ -39,6 +39,21 @@ def use_compile_cache(folder: Path | None = None) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
+def few_mappings(proc: Path = Path("/proc")) -> None:
+    """Forget compiled programs once they hold half of the memory mappings that Linux grants: of more a process dies.
+
+    On a CPU a program holds hundreds of them. From the compile cache it is soon back.
+    """
+    try:
+        granted = int((proc / "sys" / "vm" / "max_map_count").read_text())
+        held = (proc / "self" / "maps").read_bytes().count(b"\n")
+    except OSError:
+        # Not Linux: there is no such limit.
+        return
+    if held > granted // 2:
+        jax.clear_caches()
+
+
 def describe() -> dict[str, object]:
     """Device, platform and versions, for the record of a run."""
     device = jax.devices()[0]

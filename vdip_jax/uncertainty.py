@@ -23,6 +23,7 @@ _EXPONENT = 0.35
 _LEAST_GRADIENT = 1e-4
 
 
+@jax.jit
 def refit(y: jax.Array, image: jax.Array, kernel: jax.Array) -> jax.Array:
     """Standard deviation [H, W, C] of the error of `image` as the answer to `y`, both [H, W, C].
 
@@ -45,6 +46,7 @@ def pattern(image: jax.Array) -> jax.Array:
     return jnp.moveaxis(field, 0, -1)
 
 
+@jax.jit
 def scale(gray: jax.Array, latent: jax.Array, kernel: jax.Array) -> jax.Array:
     """What `pattern` is to be multiplied by: so that its root mean square is that of the errors to be expected.
 
