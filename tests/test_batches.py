@@ -8,7 +8,7 @@ from vdip_jax.batches import OutOfMemory, grouped, room, solve_batch
 from vdip_jax.cost import memory
 
 TINY = Config.preset(
-    "cold", channels=4, skip_channels=4, num_levels=2, prefit_steps=1, variational_steps=1, ssim_steps=1
+    "cold", channels=4, skip_channels=4, num_levels=1, prefit_steps=1, variational_steps=1, ssim_steps=1
 )
 
 

@@ -114,17 +114,24 @@ def test_a_classical_start_has_no_loss_to_tell_of(capsys):
 
 def test_a_ctrl_c_that_python_dropped_is_raised_later_and_once(monkeypatch):
     class Finalised:
-        def __del__(self):
-            signal.raise_signal(signal.SIGINT)
+        def __init__(self, finalise):
+            self.finalise = finalise
 
-    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+        def __del__(self):
+            self.finalise()
+
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: told.append(unraisable.exc_type))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         heed_interrupts()
-        Finalised()
+        Finalised(lambda: signal.raise_signal(signal.SIGINT))
+        assert told == []
         with pytest.raises(KeyboardInterrupt):
             raise_lost_interrupt()
         raise_lost_interrupt()
+        Finalised(lambda: 1 / 0)
+        assert told == [ZeroDivisionError]
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -202,7 +202,8 @@ _interrupted = threading.Event()
 def heed_interrupts() -> None:
     """From now on a Ctrl-C that got lost is raised by `raise_lost_interrupt`.
 
-    Python drops an exception raised in a destructor or in a callback of the garbage collector, of which JAX has one.
+    Python drops an exception raised in a destructor or in a callback of the garbage collector, of which JAX has one,
+    and prints a traceback: of this one it no longer does.
     """
 
     def interrupt(*_: object) -> None:
@@ -210,8 +211,16 @@ def heed_interrupts() -> None:
         raise KeyboardInterrupt
 
     # A program in the background, which ignores it, goes on ignoring it.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, interrupt)
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    tell = sys.unraisablehook
+
+    def dropped(unraisable: Any) -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            tell(unraisable)
+
+    sys.unraisablehook = dropped
 
 
 def raise_lost_interrupt() -> None:
