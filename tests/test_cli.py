@@ -246,7 +246,7 @@ def test_a_photograph_too_large_for_memory_is_refused_with_the_size_that_fits(tm
 
 def test_time_budget_ends_a_run_with_the_best_so_far(tmp_path):
     blurred(tmp_path / "a.png")
-    run = deblur("a.png", *WARM, "--ssim_steps=200000", "--time_budget=1", cwd=tmp_path)
+    run = deblur("a.png", *WARM, "--ssim_steps=200000", "--time_budget=1", "--finish=network", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert "a: the answer is" in run.stdout
     record = json.loads((tmp_path / "out" / "a.json").read_text())
@@ -255,14 +255,17 @@ def test_time_budget_ends_a_run_with_the_best_so_far(tmp_path):
 
 
 def test_the_time_that_looking_takes_counts(tmp_path):
-    """A budget that is over before the solving began leaves the start."""
-    picture(tmp_path / "a.png")
+    """A budget that is over before the solving began leaves the start; what was seen first is written long before."""
+    blurred(tmp_path / "a.png", (136, 136))
     flags = [flag for flag in WARM if "kernel_size" not in flag]
     began = time.monotonic()
     run = deblur("a.png", *flags, "--ssim_steps=200000", "--time_budget=0.5", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     record = json.loads((tmp_path / "out" / "a.json").read_text())
     assert record["steps"] == 0
+    lines = run.stderr.splitlines()
+    preview = lines.index("a: preview written, by the first kernel that was seen")
+    assert preview < next(i for i, line in enumerate(lines) if line.startswith("a: kernel size: "))
     # The looks, of a second and more, are in what is told; what Python takes to start is not.
     assert 0.5 < record["seconds"] < time.monotonic() - began
 

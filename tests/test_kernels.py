@@ -57,3 +57,13 @@ def test_a_kernel_is_of_use_if_finite_of_some_mass_and_wider_than_a_point():
     given[3] = 0.05 * stroke()
     given[3, 4, 4] += 0.95
     assert kernels.useful(jnp.asarray(given)).tolist() == [True, False, False, False]
+
+
+def test_a_kernel_in_a_larger_or_smaller_frame_has_the_same_middle():
+    kernel = np.zeros((5, 5), np.float32)
+    kernel[2, 1:4] = 0.2, 0.5, 0.3
+    larger = kernels.framed(kernel, 9)
+    assert larger.shape == (9, 9)
+    np.testing.assert_allclose(larger[4, 3:6], kernel[2, 1:4], rtol=1e-6)
+    np.testing.assert_allclose(kernels.framed(larger, 3), kernel[1:4, 1:4], rtol=1e-6)
+    np.testing.assert_array_equal(kernels.framed(kernel, 1), [[1]])

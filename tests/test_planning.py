@@ -53,7 +53,9 @@ def test_a_small_photograph_is_solved_whole(kernels_seen):
 
 def test_the_kernel_is_looked_for_unless_its_size_is_given(kernels_seen):
     kernels_seen((stroke(0, 1), 0.9), (stroke(0, 1), 0.85))
-    made = plan(PIXELS, None, 0, known=False)
+    looks = []
+    made = plan(PIXELS, None, 0, known=False, tell=looks.append)
+    assert [round(look.agreement, 2) for look in looks] == [0.9, 0.85]
     # By half, 7 pixels show one of 14.
     assert made.kernel_size == (19, 19) and made.is_whole
     assert told(made)["kernel size"].value == "19x19"

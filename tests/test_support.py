@@ -83,7 +83,10 @@ def test_other_parts_are_looked_at_where_the_first_showed_it(shows):
 
 def test_parts_are_looked_at_until_one_is_believed(shows):
     shows(((16, 12), 0.5), ((22, 22), 0.79), ((12, 14), 0.9), ((3, 3), 0.4), ((12, 12), 0.9))
-    result = find(PICTURE, parts(3), largest=199)
+    told = []
+    result = find(PICTURE, parts(3), 199, told.append)
+    # Those on the way to one that is believed.
+    assert told == list(result.looks[:4])
     assert [(look.part, look.shrink) for look in result.looks] == [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1)]
     assert result.decisive.part == 1 and result.size == 19
 
@@ -91,6 +94,11 @@ def test_parts_are_looked_at_until_one_is_believed(shows):
 def test_there_is_no_larger_frame_than_there_is_room_for(shows):
     shows(((16, 12), 0.95), ((22, 22), 0.89))
     assert find(PICTURE, parts(1), largest=48).size == 45
+
+
+def test_a_kernel_up_to_the_edge_of_its_frame_fills_it():
+    found = [Look(0, shrink, np.asarray(box(5, side)), 0.9) for shrink in (1, 2) for side in (26, 27, 31)]
+    assert [look.is_full for look in found] == [False, True, True] * 2
 
 
 def test_smaller_pictures_show_more_around_the_part(monkeypatch):

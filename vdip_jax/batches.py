@@ -43,6 +43,12 @@ def on_host(result: Result, count: int | None) -> list[Estimate]:
     return [Estimate(*part) for part in parts]
 
 
+def by_known_kernel(image: np.ndarray, kernel: np.ndarray) -> Estimate:
+    """The classical estimate of an image [H, W] or [H, W, C] in [0, 1] by a kernel [kh, kw]."""
+    y = jnp.asarray(image.reshape(*image.shape[:2], -1))
+    return on_host(solve(y, jax.random.key(0), kernel=jnp.asarray(kernel), config=Config.preset("instant")), None)[0]
+
+
 def room(shape: tuple[int, ...], kernel_size: tuple[int, int], config: Config, limit: int, flag: str) -> int:
     """How many images of a `shape` [H, W] or [H, W, C] can be solved at once within `limit` bytes on each device.
 

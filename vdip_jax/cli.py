@@ -9,15 +9,29 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from vdip_jax import METHODS, Config, Refusal, inputs, options, outcomes, planning, restarts
+from vdip_jax import (
+    METHODS,
+    Config,
+    Refusal,
+    classical,
+    inputs,
+    kernels,
+    options,
+    outcomes,
+    planning,
+    restarts,
+    support,
+)
 from vdip_jax.animation import Animation
-from vdip_jax.batches import Estimate, OutOfMemory, grouped, room
+from vdip_jax.batches import Estimate, OutOfMemory, by_known_kernel, grouped, room
 from vdip_jax.completion import FINISHES, complete
 from vdip_jax.inputs import Task
 from vdip_jax.outcomes import Call, Job, give_back, tell, write
 from vdip_jax.planning import Decision
 from vdip_jax.runtime import line, use_compile_cache
 from vdip_jax.solver import Progress
+from vdip_jax.support import Look
+from vdip_jax.tiles import Tile
 from vdip_jax.transfer import spread_as_stored, to_light, to_stored
 from vdip_jax.triage import shows_no_blur
 
@@ -80,7 +94,7 @@ def main(argv: Sequence[str]) -> None:
         # One after another, for their sizes are found one after another; together only if batches are asked for.
         together = [blurred] if options.BATCH_SIZE.value > 1 else [[task] for task in blurred]
         for some in together:
-            jobs = [_job(task, kernel is not None) for task in some]
+            jobs = [_job(call, task, kernel is not None) for task in some]
             finished += [give_back(call, job.task, job.plan.decisions) for job in jobs if job.task.is_sharp]
             still_blurred = [job for job in jobs if not job.task.is_sharp]
             for batch in grouped(still_blurred, _likeness, options.BATCH_SIZE.value):
@@ -133,7 +147,7 @@ def _recorded_flags() -> tuple[str, ...]:
     )
 
 
-def _job(task: Task, known: bool) -> Job:
+def _job(call: Call, task: Task, known: bool) -> Job:
     """How to solve a photograph, in the light that its file stands for; or that it is sharp, as its kernel shows."""
     began = time.perf_counter()
     for note in task.photo.notes:
@@ -141,16 +155,35 @@ def _job(task: Task, known: bool) -> Job:
     if task.kernel_size is None:
         line(task.photo.name, "looking how far the blur reaches")
     light = to_light(task.photo.pixels, task.transfer)
-    plan = planning.plan(light, task.kernel_size, inputs.crop_side(), known)
+    written = False
+
+    def first_sight(look: Look) -> None:
+        """Write what may be long before anything better: the photograph by the first kernel that can be believed."""
+        nonlocal written
+        clear = look.is_believed and look.shrink == 1 and not look.is_full
+        small = light.size <= 3 * _PIXELS_OF_A_PREVIEW
+        if clear and small and not written and not _turns_out_sharp(task, look.kernel):
+            written = True
+            side = support.side_for(look, classical.largest_kernel((light.shape[0], light.shape[1])))
+            seen = by_known_kernel(light, kernels.framed(look.kernel, side))
+            job = Job(task, planning.Plan(light, Tile(0, 0, *light.shape[:2]), seen.kernel.shape))
+            write(call, job, _restored(job, seen, call.config), time.perf_counter() - began, 0)
+            line(task.photo.name, "preview written, by the first kernel that was seen")
+
+    plan = planning.plan(light, task.kernel_size, inputs.crop_side(), known, first_sight)
     for decision in plan.decisions:
         line(task.photo.name, f"{decision.what}: {decision.value}, {decision.why}")
     why = "what its camera stored is taken for sRGB" if task.transfer == "srgb" else "it is blurred as it is stored"
     light_or_not = Decision("transfer", task.transfer, why)
     plan = plan._replace(decisions=(*plan.decisions, light_or_not))
-    finding, kernel = task.finding, plan.first_kernel
-    if finding is not None and kernel is not None and shows_no_blur(finding, kernel):
-        task = task._replace(finding=finding._replace(kind="sharp"))
+    if task.finding is not None and _turns_out_sharp(task, plan.first_kernel):
+        task = task._replace(finding=task.finding._replace(kind="sharp"))
     return Job(task, plan, time.perf_counter() - began)
+
+
+def _turns_out_sharp(task: Task, kernel: np.ndarray | None) -> bool:
+    """Whether what seemed blurred is not, as the kernel that it shows tells."""
+    return task.finding is not None and kernel is not None and shows_no_blur(task.finding, kernel)
 
 
 def _likeness(job: Job) -> Hashable:
@@ -202,7 +235,7 @@ def _solve_batch(call: Call, batch: Sequence[Job], kernel: np.ndarray | None) ->
         _add_frames(moving, batch, [chosen.estimate for chosen in estimates], config.num_steps)
     for i, (job, chosen) in enumerate(zip(batch, estimates, strict=True)):
         steps = int(np.isfinite(chosen.estimate.loss).sum())
-        restored = _restored(job, chosen.estimate, config, tell=True)
+        restored = _restored(job, chosen.estimate, config, _FINISH.value, tell=True)
         seconds = time.perf_counter() - began
         record = write(call, job, restored, seconds, steps, chosen)
         if moving:
@@ -212,7 +245,7 @@ def _solve_batch(call: Call, batch: Sequence[Job], kernel: np.ndarray | None) ->
     return all(bool(chosen.estimate.ok) for chosen in estimates)
 
 
-def _restored(job: Job, estimate: Estimate, config: Config, tell: bool = False) -> Estimate:
+def _restored(job: Job, estimate: Estimate, config: Config, finish: str = "auto", tell: bool = False) -> Estimate:
     """The estimate of the part as one of the whole photograph, in stored values."""
     name, plan = job.task.photo.name, job.plan
 
@@ -220,7 +253,7 @@ def _restored(job: Job, estimate: Estimate, config: Config, tell: bool = False) 
         if tell and number > 1:
             line(name, f"restoring all of it, tile {done} of {number}")
 
-    whole = complete(plan, estimate, config, _FINISH.value, options.max_memory(), told)
+    whole = complete(plan, estimate, config, finish, options.max_memory(), told)
     stored = to_stored(whole.image, job.task.transfer)
     return estimate._replace(image=stored, std=spread_as_stored(whole.image, whole.std, job.task.transfer))
 

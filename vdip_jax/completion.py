@@ -48,6 +48,9 @@ def complete(
       limit: bytes of memory.
       tell: called with the number of tiles done and of all.
     """
+    # A run that ended before its network began has the classical estimate alone.
+    if finish == "network" and len(estimate.candidates.image) <= answers.network_candidate(config):
+        finish = "auto"
     if plan.is_whole and finish == "auto":
         return Whole(estimate.image.reshape(plan.light.shape), estimate.std.reshape(plan.light.shape))
     kernel = jnp.asarray(estimate.kernel)

@@ -48,6 +48,14 @@ def centred(kernel: jax.Array) -> jax.Array:
     return jax.lax.dynamic_slice(padded, starts, kernel.shape)
 
 
+def framed(kernel: np.ndarray, side: int) -> np.ndarray:
+    """A kernel [n, n] in a frame of another odd side around the same middle, sum 1; what lies outside is left out."""
+    padded = np.pad(kernel, max(0, side - len(kernel)) // 2)
+    first = (len(padded) - side) // 2
+    kept = padded[first : first + side, first : first + side]
+    return kept / kept.sum()
+
+
 def extent(kernel: jax.typing.ArrayLike) -> tuple[int, int]:
     """How many rows and columns of a kernel [kh, kw] hold an entry above a twentieth of its largest."""
     present = np.asarray(kernel) > _LEAST_ENTRY * np.max(kernel)

@@ -1,5 +1,6 @@
 """How a photograph is to be solved: on which part of it, with how large a kernel; told with reasons."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +54,13 @@ class Plan(NamedTuple):
         return self.y.shape == self.light.shape
 
 
-def plan(light: np.ndarray, kernel_size: tuple[int, int] | None, side: int, known: bool) -> Plan:
+def plan(
+    light: np.ndarray,
+    kernel_size: tuple[int, int] | None,
+    side: int,
+    known: bool,
+    tell: Callable[[support.Look], None] = lambda look: None,
+) -> Plan:
     """Choose the part to solve, at most `side` pixels a side unless that is 0, and find the kernel's size.
 
     Args:
@@ -61,6 +68,7 @@ def plan(light: np.ndarray, kernel_size: tuple[int, int] | None, side: int, know
       kernel_size: where it was asked for; None to find it.
       side: of the part.
       known: whether the kernel is given and needs no estimate.
+      tell: called with what is seen on the way to the kernel's size.
     """
     height, width = light.shape[:2]
     wanted = part_size((height, width), side)
@@ -68,7 +76,7 @@ def plan(light: np.ndarray, kernel_size: tuple[int, int] | None, side: int, know
     parts = _parts(light, min(side or _SIDE, _SIDE))
     best, decisions, warnings, looks, first_kernel = 0, [], [], [], None
     if kernel_size is None:
-        found = support.find(gray(light), parts, classical.largest_kernel(wanted))
+        found = support.find(gray(light), parts, classical.largest_kernel(wanted), tell)
         kernel_size, first_kernel = (found.size, found.size), found.looks[0].kernel
         decisions.append(_about_support(found))
         looks = [look for look in found.looks if look.shrink == found.decisive.shrink]

@@ -1,6 +1,6 @@
 """How large the blur of a photograph is, and where it shows best: found by looking at parts of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -42,6 +42,11 @@ class Look(NamedTuple):
         """Whether settings agree well enough."""
         return self.agreement >= _TRUSTED
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the kernel fills its frame, and may go on beyond."""
+        return max(self.extent) >= _FULL * FRAME * self.shrink
+
 
 class Support(NamedTuple):
     """A frame for the kernel: its side, and what was seen on the way there; `decisive`: the longest kernel."""
@@ -61,7 +66,9 @@ class Comparison(NamedTuple):
     likeness: float
 
 
-def find(gray: np.ndarray, parts: Sequence[Tile], largest: int) -> Support:
+def find(
+    gray: np.ndarray, parts: Sequence[Tile], largest: int, tell: Callable[[Look], None] = lambda look: None
+) -> Support:
     """Estimate kernels of parts of a picture and of smaller copies, in one over-sized frame.
 
     The longest that can be believed and does not fill its frame counts: a frame that is too small shows a part of the
@@ -72,18 +79,23 @@ def find(gray: np.ndarray, parts: Sequence[Tile], largest: int) -> Support:
       gray: [H, W], blurred, in [0, 1].
       parts: the most telling one first; at least 10 pixels a side.
       largest: side of a kernel for which there is room.
+      tell: called with each look.
     """
     looks: list[Look] = []
     for number in range(len(parts)):
-        looks += _looks(gray, parts, number)
+        looks += _looks(gray, parts, number, tell)
         if any(look.is_believed for look in looks):
             break
     shrink = _longest(looks).shrink
     looks += [look_at(gray, parts, number, shrink) for number in range(looks[-1].part + 1, len(parts))]
     decisive = _longest(looks)
-    wanted = next((side for side in SIZES if side >= _MARGIN * max(decisive.extent)), SIZES[-1])
-    fitting = max((side for side in SIZES if side <= largest), default=SIZES[0])
-    return Support(min(fitting, wanted), decisive, tuple(looks))
+    return Support(side_for(decisive, largest), decisive, tuple(looks))
+
+
+def side_for(look: Look, largest: int) -> int:
+    """Side of a frame for the kernel of a look, with room around it, where there is room for `largest`."""
+    wanted = next((side for side in SIZES if side >= _MARGIN * max(look.extent)), SIZES[-1])
+    return min(max((side for side in SIZES if side <= largest), default=SIZES[0]), wanted)
 
 
 def look_at(gray: np.ndarray, parts: Sequence[Tile], number: int, shrink: int) -> Look:
@@ -110,32 +122,29 @@ def compared(looks: Sequence[Look]) -> Comparison:
     return Comparison(best.part, min(likenesses, default=float("nan")))
 
 
-def _looks(gray: np.ndarray, parts: Sequence[Tile], number: int) -> list[Look]:
+def _looks(gray: np.ndarray, parts: Sequence[Tile], number: int, tell: Callable[[Look], None]) -> list[Look]:
     """Of one part, at all scales that have something to add."""
     looks: list[Look] = []
     for shrink in _SHRINKS:
         # What smaller copies show no better is not looked for there.
         if looks and _frame(_window(parts[number], shrink, gray.shape), shrink) < FRAME:
             break
-        if shrink > 2 and not _is_full(looks[-1]):
+        if shrink > 2 and not looks[-1].is_full:
             break
         looks.append(look_at(gray, parts, number, shrink))
+        tell(looks[-1])
     return looks
 
 
 def _longest(looks: Sequence[Look]) -> Look:
     """Of those believed that leave room in their frame; else one scale beyond those that fill it; else as it is."""
     believed = [look for look in looks if look.is_believed]
-    with_room = [look for look in believed if not _is_full(look)]
+    with_room = [look for look in believed if not look.is_full]
     beyond = 2 * max((look.shrink for look in believed), default=0)
     # What is not believed and fills its frame is noise.
-    further = [look for look in looks if look.shrink == beyond and not _is_full(look)]
+    further = [look for look in looks if look.shrink == beyond and not look.is_full]
     as_it_is = [look for look in looks if look.shrink == 1]
     return max(with_room or further or believed or as_it_is, key=lambda look: max(look.extent))
-
-
-def _is_full(look: Look) -> bool:
-    return max(look.extent) >= _FULL * FRAME * look.shrink
 
 
 def _window(part: Tile, shrink: int, size: tuple[int, int]) -> Tile:
