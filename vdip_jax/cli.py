@@ -25,6 +25,7 @@ from vdip_jax import (
 from vdip_jax.animation import Animation
 from vdip_jax.batches import Estimate, OutOfMemory, by_known_kernel, grouped, room
 from vdip_jax.completion import FINISHES, complete
+from vdip_jax.cost import finish_bytes
 from vdip_jax.inputs import Task
 from vdip_jax.outcomes import Call, Job, give_back, tell, write
 from vdip_jax.planning import Decision
@@ -66,6 +67,8 @@ flags.adopt_module_key_flags(inputs)
 _SECONDS_A_PREVIEW = 20.0
 # Of a larger photograph, restoring all of which takes a minute and more, there is no early preview.
 _PIXELS_OF_A_PREVIEW = 4_000_000
+# Nor one by the first look at a part of it, before the kernel's size is known.
+_PIXELS_OF_A_FIRST_SIGHT = 1_000_000
 
 
 def run() -> None:
@@ -161,7 +164,9 @@ def _job(call: Call, task: Task, known: bool) -> Job:
         """Write what may be long before anything better: the photograph by the first kernel that can be believed."""
         nonlocal written
         clear = look.is_believed and look.shrink == 1 and not look.is_full
-        small = light.size <= 3 * _PIXELS_OF_A_PREVIEW
+        pixels, colors = light.shape[0] * light.shape[1], light[0, 0].size
+        # In one piece, and in seconds.
+        small = pixels <= _PIXELS_OF_A_FIRST_SIGHT and pixels * finish_bytes(colors) < options.max_memory()
         if clear and small and not written and not _turns_out_sharp(task, look.kernel):
             written = True
             side = support.side_for(look, classical.largest_kernel((light.shape[0], light.shape[1])))
