@@ -331,6 +331,11 @@ def test_the_classical_estimate_is_the_answer_only_by_a_margin(lead, doubtful, c
     assert answers.best(jnp.asarray([-9 - lead, -8, -9, -8.5]), doubtful) == choice
 
 
+@pytest.mark.parametrize(("lead", "choice"), [(0.02, 2), (0.05, 3)])
+def test_the_mean_kernel_counts_only_where_it_is_clearly_better(lead, choice):
+    assert answers.best(jnp.asarray([-9, -8, -9, -9 - lead]), doubtful=False) == choice
+
+
 def test_std_is_that_of_the_answer_unless_the_posterior_is_asked_for(refined):
     expected = uncertainty.refit(GRAY[..., None], refined.image[..., None], refined.kernel)[..., 0]
     np.testing.assert_allclose(refined.std, expected, rtol=1e-3)

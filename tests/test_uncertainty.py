@@ -48,6 +48,18 @@ def test_more_noise_and_more_blur_make_it_larger():
     assert level(3, 0.01) < level(9, 0.01)
 
 
+def test_what_is_left_unexplained_makes_it_larger_up_to_a_bound():
+    image, kernel, levels = mosaic(160, 13), jnp.ones((5, 5)) / 25, []
+    y = blurred(np.pad(image, 2, mode="edge"), kernel, 0.01)
+    # Too wide to pass for noise, of 0, 0.6 and 10 times its strength.
+    stripes = np.sqrt(2) * np.sin(np.arange(160, dtype=np.float32) * 2 * np.pi / 16)[:, None]
+    for strength in (0, 0.006, 0.1):
+        levels.append(float(uncertainty.scale(jnp.asarray(y + strength * stripes), jnp.asarray(image), kernel)))
+    # 1.36 times the variance, and the bound.
+    assert 1.2 < levels[1] / levels[0] < 1.6
+    assert levels[2] > 1.5 * levels[1]
+
+
 @pytest.mark.parametrize("name", ["im1_kernel5", "im4_kernel1"])
 def test_captured_images_are_covered(data_dir, name):
     """Of 95 pixels in a hundred the error is at most two standard deviations, and larger where that is larger."""

@@ -39,12 +39,17 @@ def criterion(gray: jax.Array, image: jax.Array, kernel: jax.Array) -> jax.Array
       gray, image: [H, W], blurred and restored.
       kernel: [kh, kw].
     """
+    length = jnp.sqrt(jnp.diff(image, axis=0)[:, :-1] ** 2 + jnp.diff(image, axis=1)[:-1] ** 2 + 1e-12)
+    sparsity = length.mean() / jnp.sqrt((length**2).mean())
+    return jnp.log(unexplained(gray, image, kernel)) + 4 * jnp.log(sparsity)
+
+
+def unexplained(gray: jax.Array, image: jax.Array, kernel: jax.Array) -> jax.Array:
+    """|k * x - y|^2, the mean over the pixels of y [H, W] whose blur the frame of x [H, W] shows in full."""
     kh, kw = kernel.shape
     height, width = gray.shape
     residual = blur(image, kernel) - gray[kh // 2 : height - kh // 2, kw // 2 : width - kw // 2]
-    length = jnp.sqrt(jnp.diff(image, axis=0)[:, :-1] ** 2 + jnp.diff(image, axis=1)[:-1] ** 2 + 1e-12)
-    sparsity = length.mean() / jnp.sqrt((length**2).mean())
-    return jnp.log((residual**2).mean()) + 4 * jnp.log(sparsity)
+    return (residual**2).mean()
 
 
 def luma(y: jax.Array) -> jax.Array:

@@ -2,21 +2,24 @@
 
 The published schedule leaves the one of q(x) stale, and the classical estimate has none. Here the answer itself is
 blurred again, given the photograph's noise, and restored again: what is then lost tells how much was lost before (a
-parametric bootstrap). Where, is told by the gradients: errors lie at edges and in texture, near and within reach of
-the kernel. Weights and exponent by measurement (docs/uncertainty.md).
+parametric bootstrap). Were image and kernel right, as much would be left unexplained then as now; what is left beyond
+tells of a wrong kernel (a posterior predictive check). Where errors are, is told by the gradients: at edges and in
+texture, near and within reach of the kernel. Weights and exponents by measurement (docs/uncertainty.md).
 """
 
 import jax
 import jax.numpy as jnp
 
 from vdip_jax import nonblind
-from vdip_jax.candidates import luma
+from vdip_jax.candidates import luma, unexplained
 from vdip_jax.finishing import noise_level, trust
 from vdip_jax.operators import blur, gaussian_window
 
 _STEPS = 30
-# The answer is smoother than the truth, and its kernel wrong: errors are larger than those made again.
-_INFLATION = 1.3
+# The answer is smoother than the truth, and its kernel wrong: errors are larger than those made again, the more so the
+# more is left unexplained; beyond so many times what should be, they grow no more.
+_INFLATION = 1.9
+_MISFIT_EXPONENT, _MOST_MISFIT, _LEAST_LEFT = 2, 1.5, 1e-12
 # Windows in pixels over which squared gradients are averaged, and how the std grows with the means.
 _NEAR, _FAR = (7, 1.0), (49, 8.0)
 _EXPONENT = 0.35
@@ -59,6 +62,10 @@ def scale(gray: jax.Array, latent: jax.Array, kernel: jax.Array) -> jax.Array:
     noise = noise_level(gray) * jax.random.normal(jax.random.key(0), gray.shape, gray.dtype)
     again = blur(jnp.pad(latent, margin, mode="edge"), kernel) + noise
     fidelity = trust(gray[..., None])
-    error = nonblind.deconvolve(again, kernel, fidelity=fidelity, num_steps=_STEPS) - latent
-    expected = _INFLATION * jnp.sqrt((error**2).mean())
+    restored = nonblind.deconvolve(again, kernel, fidelity=fidelity, num_steps=_STEPS)
+    left, foretold = unexplained(gray, latent, kernel), unexplained(again, restored, kernel)
+    # Of a blank image nothing is left either time.
+    misfit = jnp.sqrt((left + _LEAST_LEFT) / (foretold + _LEAST_LEFT))
+    expected = jnp.sqrt(((restored - latent) ** 2).mean())
+    expected *= _INFLATION * jnp.minimum(misfit, _MOST_MISFIT) ** _MISFIT_EXPONENT
     return expected / jnp.sqrt((pattern(latent[..., None]) ** 2).mean())
