@@ -28,6 +28,9 @@ environment() {
     # A chunk of steps takes its memory anew, hundreds of megabytes: in large pages where Linux leaves that to programs.
     GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
     export GLIBC_TUNABLES
+    # On a GPU some seventy small products would each be tried in dozens of ways: minutes of compiling, for nothing.
+    XLA_FLAGS="--xla_gpu_enable_triton_gemm=false${XLA_FLAGS:+ $XLA_FLAGS}"
+    export XLA_FLAGS
 }
 
 # Whether the virtual environment holds the given parts. Every start waits for this answer, so no Python runs.

@@ -90,6 +90,37 @@ def test_minimal_filtering_rounds_like_the_primitive_in_float32():
     ],
 )
 def test_minimal_filtering_is_for_large_images_of_many_channels_on_a_cpu(shape, weight, stride, minimal):
-    text = jax.jit(convolution.convolve, static_argnums=2).lower(np.zeros(shape), np.zeros(weight), stride).as_text()
+    traced = jax.jit(convolution.convolve, static_argnums=2).trace(np.zeros(shape), np.zeros(weight), stride)
+    text = traced.lower(lowering_platforms=("cpu",)).as_text()
     products = text.count("stablehlo.dot_general")
     assert products > 15 if minimal else products < 15
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_one_by_one_equals_the_primitive_alone_and_in_a_batch(x64, stride):
+    x, weight = random(3, 9, 10, 3), random(3, 3, 3, 3, 4, seed=1)
+    function = functools.partial(convolution.convolve_one_by_one, stride=stride)
+    expected = [value_and_gradients(plainly(stride), *one) for one in zip(x, weight, strict=True)]
+    assert_same(value_and_gradients(function, x[0], weight[0]), expected[0], ROUNDING)
+    probe = random(*expected[0][0].shape, seed=2)
+
+    def with_gradients(x, weight):
+        value, pull = jax.vjp(function, x, weight)
+        return value, pull(probe)
+
+    together = jax.jit(jax.vmap(with_gradients))(x, weight)
+    assert_same(together, jax.tree.map(lambda *parts: np.stack(parts), *expected), ROUNDING)
+    shared = jax.jit(jax.vmap(with_gradients, (0, None)))(x, weight[0])
+    alone = [value_and_gradients(plainly(stride), one, weight[0]) for one in x]
+    assert_same(shared, jax.tree.map(lambda *parts: np.stack(parts), *alone), ROUNDING)
+
+
+def test_a_batch_is_no_grouped_convolution_on_a_gpu():
+    def gradients(x, weight):
+        return jax.grad(lambda *both: convolution.convolve(*both, 1).sum(), (0, 1))(x, weight)
+
+    traced = jax.jit(jax.vmap(gradients)).trace(np.zeros((3, 9, 10, 3)), np.zeros((3, 3, 3, 3, 4)))
+    text = traced.lower(lowering_platforms=("cuda",)).as_text()
+    convolutions = [line for line in text.splitlines() if "stablehlo.convolution" in line]
+    assert len(convolutions) >= 6
+    assert all("batch_group_count = 1 " in line and "feature_group_count = 1 " in line for line in convolutions)

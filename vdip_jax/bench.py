@@ -77,7 +77,8 @@ def _lines(row: Mapping[str, Any], config: Config) -> str:
         f"{height}x{width}, kernel {row['kernel']}, {row['batch']} image{'s' * (row['batch'] > 1)}: "
         f"all {config.num_steps} steps would take {whole:.0f} s; "
         f"compiled in {row['compile_seconds']:.1f} s, from the cache in {row['compile_again_seconds']:.1f} s; "
-        f"buffers {row['buffer_megabytes']:.0f} MB, peak {row['peak_megabytes']:.0f} MB ({row['peak_is']})",
+        f"buffers {row['buffer_megabytes']:.0f} MB, peak {row['peak_megabytes']:.0f} MB ({row['peak_is']}), "
+        f"where it compiles {row['compile_peak_megabytes']:.0f} MB",
         f"    a step: {row['gflop_a_step']} GFLOP in products, {row['gigabytes_a_step']} GB of traffic; "
         f"the machine: {row['matmul_gflop_a_second']:.0f} GFLOP/s in a large product, "
         f"{row['copy_gigabytes_a_second']:.1f} GB/s in a copy",

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,15 +39,65 @@ def convolve(padded: jax.Array, weight: jax.Array, stride: int) -> jax.Array:
         padded,
         weight,
         cpu=on_cpu,
-        default=functools.partial(convolve_plainly, stride=stride),
+        default=functools.partial(convolve_one_by_one, stride=stride),
     )
 
 
-def convolve_plainly(padded: jax.Array, weight: jax.Array, stride: int) -> jax.Array:
-    """`convolve` by the primitive."""
+def convolve_plainly(padded: jax.Array, weight: jax.Array, stride: int, precision: str | None = None) -> jax.Array:
+    """`convolve` by the primitive, in a `precision` other than JAX's default if one is given."""
     dimensions = ("NHWC", "HWIO", "NHWC")
     windows = (stride, stride)
-    return jax.lax.conv_general_dilated(padded[None], weight, windows, "VALID", dimension_numbers=dimensions)[0]
+    image = jax.lax.conv_general_dilated(
+        padded[None], weight, windows, "VALID", dimension_numbers=dimensions, precision=precision
+    )
+    return image[0]
+
+
+def convolve_one_by_one(padded: jax.Array, weight: jax.Array, stride: int) -> jax.Array:
+    """`convolve` by the primitive, each image of a batch by itself, and so its gradient.
+
+    Under `vmap` the primitive, every image having its own weights, would become one grouped convolution, which takes
+    a GPU longer than the images one after the other, most of it to interleave their channels.
+    """
+    # The gradient is made where the precision asked for here is no longer that of its surroundings.
+    precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    return _convolve_one_by_one(padded, weight, stride, precision)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _convolve_one_by_one(padded: jax.Array, weight: jax.Array, stride: int, precision: str | None) -> jax.Array:
+    return _one_by_one(functools.partial(convolve_plainly, stride=stride, precision=precision))(padded, weight)
+
+
+def _convolve_one_by_one_gradient(
+    stride: int, precision: str | None, saved: tuple[jax.Array, jax.Array], cotangent: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    def gradient(padded: jax.Array, weight: jax.Array, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+        plainly = functools.partial(convolve_plainly, stride=stride, precision=precision)
+        return jax.vjp(plainly, padded, weight)[1](cotangent)
+
+    return _one_by_one(gradient)(*saved, cotangent)
+
+
+_convolve_one_by_one.defvjp(
+    lambda padded, weight, *settings: (_convolve_one_by_one(padded, weight, *settings), (padded, weight)),
+    _convolve_one_by_one_gradient,
+)
+
+
+def _one_by_one(function: Callable) -> Callable:
+    """`function` of arrays, which `vmap` writes out for every entry of a batch."""
+    single = jax.custom_batching.custom_vmap(function)
+
+    @single.def_vmap
+    def written_out(size: int, batched: Sequence[bool], *arguments: jax.Array) -> tuple[Any, Any]:
+        results = [
+            function(*(a[i] if along else a for a, along in zip(arguments, batched, strict=True))) for i in range(size)
+        ]
+        stacked = jax.tree.map(lambda *entries: jnp.stack(entries), *results)
+        return stacked, jax.tree.map(lambda _: True, stacked)
+
+    return single
 
 
 def convolve_by_rows(padded: jax.Array, weight: jax.Array, stride: int) -> jax.Array:

@@ -62,7 +62,7 @@ def measure_apart(
     """
     with tempfile.TemporaryDirectory() as cache:
         row = _apart(measure, config, case, colors, num_steps, cache, profile)
-        row["compile_again_seconds"] = _apart(compile_seconds, config, case, colors, cache)
+        row |= _apart(measure_again, config, case, colors, cache)
     return row
 
 
@@ -72,9 +72,21 @@ def _apart(function: Callable, *arguments: Any) -> Any:
         return process.submit(function, *arguments).result()
 
 
-def compile_seconds(config: Config, case: Case, colors: int, cache: str) -> float:
-    """Seconds until the first update can run, with the compile cache in the folder `cache`."""
-    return _compiled(config, case, colors, cache)[0]
+def measure_again(config: Config, case: Case, colors: int, cache: str) -> dict[str, Any]:
+    """Seconds until the first update can run, with the compile cache in the folder `cache`, and the peak of memory.
+
+    What an update takes and no compiler, which on a GPU tries products and convolutions with far more memory.
+    """
+    seconds, problem, state, compiled = _compiled(config, case, colors, cache)
+    jax.block_until_ready(compiled(problem, state, 0, 2))
+    return {"compile_again_seconds": round(seconds, 2), "peak_megabytes": _peak_megabytes()}
+
+
+def _peak_megabytes() -> float:
+    """Of device memory, or, on a CPU, of the process's resident memory."""
+    of_device = jax.devices()[0].memory_stats() or {}
+    peak = of_device.get("peak_bytes_in_use", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    return round(peak / 1e6, 1)
 
 
 def measure(
@@ -109,8 +121,7 @@ def measure(
         seconds[name] = statistics.median(runs)
         first += phase_steps
     # After the peak of a step is known; the machine may have become slower or faster in between.
-    of_device = jax.devices()[0].memory_stats() or {}
-    peak = of_device.get("peak_bytes_in_use", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    compile_peak = _peak_megabytes()
     again = machine_limits(config.precision)
     limits = {name: max(rate, again[name]) for name, rate in limits.items()}
     assert bool(jnp.isfinite(state.params["image"]).all())
@@ -142,8 +153,8 @@ def measure(
             name: round(gigabytes / value / limits["copy_gigabytes_a_second"], 3) for name, value in seconds.items()
         },
         "buffer_megabytes": round((buffers + memory.temp_size_in_bytes) / 1e6, 1),
-        "peak_megabytes": round(peak / 1e6, 1),
-        "peak_is": "device memory" if of_device else "resident memory of the process, compiler included",
+        "compile_peak_megabytes": compile_peak,
+        "peak_is": "device memory" if jax.devices()[0].memory_stats() else "resident memory of the process",
         "where": describe(),
     }
 

@@ -161,6 +161,7 @@ def trajectory(dtype):
         sigma_t=float(entries["noise_sigma"]),
         sigma_decay=float(entries["noise_decay"]),
         sigma_every=int(entries["noise_decay_every"]),
+        precision="float32",
     )
     kernel_size = entries["final_kernel_correlation"].shape
     problem = steps.pose(y, jax.random.key(0), kernel_size, None)._replace(
