@@ -65,6 +65,15 @@ def test_memory_is_what_the_compiler_plans(quick_compilation):
     np.testing.assert_allclose(memory(size, kernel, config, 3), planned, rtol=0.1)
 
 
+@pytest.mark.parametrize(
+    ("size", "kernel", "megabytes"), [((256, 256), 31, 616.5), ((1024, 680), 75, 5238.0)], ids=["small", "large"]
+)
+def test_memory_on_a_gpu_is_what_runs_took(monkeypatch, size, kernel, megabytes):
+    """Peaks of the published network on an H100 (ledger 2026-11-26-bench-h100-first)."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    np.testing.assert_allclose(memory(size, (kernel, kernel), Config(), 3) / 1e6, megabytes, rtol=0.1)
+
+
 def test_memory_of_a_classical_estimate_alone_needs_no_network():
     instant, quick = Config.preset("instant"), Config.preset("quick")
     assert 0 < 5 * memory((300, 400), (31, 31), instant, 3) < memory((300, 400), (31, 31), quick, 3)

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +11,29 @@ from vdip_jax import steps
 from vdip_jax.config import METHODS, Config
 from vdip_jax.generators import IMAGE_INPUT, KERNEL_INPUT
 
-# Bytes of float32 buffers for each pixel of the canvas, as XLA plans them on a CPU for canvases from 158 to 542 pixels,
-# 32 to 128 channels: a step, for each channel of the network and beside that; the classical estimate, for each colour
-# and beside that. Within a tenth of the plan of a step, mostly above it; a sixth of that of the estimate.
-_STEP, _STEP_CHANNEL = 1100, 85
-_CLASSICAL, _CLASSICAL_COLOR = 120, 60
+
+class _Buffers(NamedTuple):
+    """Bytes of float32 buffers for each pixel of the canvas, as XLA plans them.
+
+    Those of a step, beside its network's channels and for each of them; of the classical estimate, beside the image's
+    colours and for each.
+    """
+
+    step: int
+    step_channel: int
+    classical: int
+    classical_color: int
+
+
+# Canvases from 158 to 542 pixels, 32 to 128 channels: within a tenth of the plan of a step, mostly above it; a sixth of
+# that of the estimate.
+_ON_CPU = _Buffers(1100, 85, 120, 60)
+# Canvases from 286 to 1098 pixels, 32 to 128 channels: up to a tenth above the plan, and what a run took.
+_ON_GPU = _Buffers(800, 45, 110, 30)
+
+
+def _buffers() -> _Buffers:
+    return _ON_CPU if jax.default_backend() == "cpu" else _ON_GPU
 
 
 def memory(image_size: tuple[int, int], kernel_size: tuple[int, int], config: Config, colors: int) -> int:
@@ -29,12 +48,14 @@ def memory(image_size: tuple[int, int], kernel_size: tuple[int, int], config: Co
     classical = pixels * finish_bytes(colors) if config.start == "classical" else 0
     if not config.num_steps:
         return classical
-    return max(classical, _state(kernel_size, config, colors) + pixels * (_STEP + _STEP_CHANNEL * config.channels))
+    step, channel, *_ = _buffers()
+    return max(classical, _state(kernel_size, config, colors) + pixels * (step + channel * config.channels))
 
 
 def finish_bytes(colors: int) -> int:
     """Bytes for each pixel of the canvas that `nonblind.deconvolve` takes for an image of so many `colors`, about."""
-    return _CLASSICAL + _CLASSICAL_COLOR * colors
+    *_, beside, color = _buffers()
+    return beside + color * colors
 
 
 @functools.cache
