@@ -103,6 +103,7 @@ def readme(runs: list[Run]) -> str:
         "| `bin/figure` | the paper's figures: time against size, kernels side by side, failures |",
         "| `python benchmarks/ledger.py add OUTPUT NAME` | keeps an evaluation here |",
         "| `python benchmarks/curve.py` | how good the answer is if a run ends after so many seconds |",
+        "| `python benchmarks/warm.py` | how good the answer is after so many steps, from a start and from none |",
         "| `python benchmarks/photographs.py` | a data set of sharp photographs, blurred anew |",
         "| `python benchmarks/kernel_sizes.py` | what a kernel size that was not known costs |",
         "| `python benchmarks/seeds.py OUTPUT` | how good the choice among seeds is |",
