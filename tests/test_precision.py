@@ -108,7 +108,9 @@ KNOWN = np.full((3, 3), 1 / 9, np.float32)
 FLOAT32, TENSORFLOAT32 = (Precision.HIGHEST, "float32"), (Precision.HIGH, "float32")
 
 
-def test_products_have_the_precision_asked_for_in_the_image_network_and_float32_elsewhere():
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_products_have_the_precision_asked_for_in_the_image_network_and_float32_elsewhere(monkeypatch, backend):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
     assert products(Config(precision="float32", **SMALL)) == {FLOAT32}
     # With one colour and a known kernel there is nothing but the image's network that multiplies matrices.
     assert products(Config(precision="tensorfloat32", **SMALL), 1, KNOWN) == {TENSORFLOAT32}

@@ -26,21 +26,15 @@ def convolve(padded: jax.Array, weight: jax.Array, stride: int) -> jax.Array:
     gradient inside a loop by an order of magnitude; on accelerators the primitive is the fast path. Half precision is
     that of the operands and of the result; sums are of float32.
     """
+    # Asked here and not when compiling (`jax.lax.platform_dependent`): both ways and their gradients would be traced.
+    if jax.default_backend() != "cpu":
+        return convolve_one_by_one(padded, weight, stride)
     height, width = padded.shape[0] - 2, padded.shape[1] - 2
     minimal = weight.shape[0] == 3 and stride == 1
     minimal = minimal and min(weight.shape[2:]) >= _LEAST_CHANNELS and height * width >= _LEAST_PIXELS
     by_products = convolve_minimally if minimal else functools.partial(convolve_by_rows, stride=stride)
-
-    def on_cpu(padded: jax.Array, weight: jax.Array) -> jax.Array:
-        wide = jnp.promote_types(padded.dtype, jnp.float32)
-        return by_products(padded.astype(wide), weight.astype(wide)).astype(padded.dtype)
-
-    return jax.lax.platform_dependent(
-        padded,
-        weight,
-        cpu=on_cpu,
-        default=functools.partial(convolve_one_by_one, stride=stride),
-    )
+    wide = jnp.promote_types(padded.dtype, jnp.float32)
+    return by_products(padded.astype(wide), weight.astype(wide)).astype(padded.dtype)
 
 
 def convolve_plainly(padded: jax.Array, weight: jax.Array, stride: int, precision: str | None = None) -> jax.Array:
