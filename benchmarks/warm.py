@@ -6,6 +6,7 @@ One run a preset, its images in one batch, looked at after --looks steps; a sche
 stretched to it. What has been looked at is kept in points.json, whatever becomes of the rest.
 """
 
+import dataclasses
 import json
 import sys
 import time
@@ -75,8 +76,7 @@ def stretched(preset: str, num_steps: int) -> Config:
     before = config.num_steps - config.ssim_steps
     ratio = (num_steps - before) / config.ssim_steps
     milestones = tuple(round(ratio * step) for step in config.lr_milestones)
-    longer = {"ssim_steps": num_steps - before, "lr_milestones": milestones}
-    return Config.preset(preset, precision=_PRECISION.value, **width, **longer)
+    return dataclasses.replace(config, ssim_steps=num_steps - before, lr_milestones=milestones)
 
 
 def run(
