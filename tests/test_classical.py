@@ -115,7 +115,7 @@ def test_a_captured_image_gains(data_dir, name, gain, ncc):
 
 def test_kernel_is_read_off_a_sharp_image_exactly_and_wrapped_gradients_do_no_harm():
     sharp, y = photo()
-    got = classical._fit_to(jnp.asarray(sharp[..., 0]), jnp.asarray(y[..., 0]), jnp.zeros(KERNEL_SIZE))
+    got = classical.fit_to(jnp.asarray(sharp[..., 0]), jnp.asarray(y[..., 0]), jnp.zeros(KERNEL_SIZE))
     np.testing.assert_allclose(got, stroke(), atol=0.02)
 
 

@@ -197,7 +197,7 @@ def bad_folder(tmp_path_factory):
 def test_bad_input_is_refused_before_any_work(case, bad_folder):
     arguments, words = BAD[case]
     before = sorted(bad_folder.rglob("*"))
-    refused(deblur(*arguments, cwd=bad_folder), *words)
+    refused(deblur(*arguments, cwd=bad_folder, small=False), *words)
     assert sorted(bad_folder.rglob("*")) == before
 
 
@@ -239,7 +239,8 @@ def test_instant_answers_with_the_classical_estimate_alone(tmp_path):
 
 def test_a_photograph_too_large_for_memory_is_refused_with_the_size_that_fits(tmp_path):
     blurred(tmp_path / "a.png")
-    run = deblur("a.png", "--preset=published", "--kernel_size=7", "--max_memory=0.1", "--output=out", cwd=tmp_path)
+    flags = ("--preset=published", "--kernel_size=7", "--max_memory=0.1", "--output=out")
+    run = deblur("a.png", *flags, cwd=tmp_path, small=False)
     refused(run, "a.png: ", "GB of memory", "--crop=")
     assert not (tmp_path / "out").exists()
 

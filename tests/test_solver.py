@@ -315,12 +315,16 @@ def test_refined_answer_is_one_of_four_candidates_with_the_lowest_criterion(refi
     assert refined.choice == answers.best(jnp.asarray(candidates.criterion), refined.agreement < finishing.UNSURE)
     for image, kernel, value in zip(*candidates, strict=True):
         np.testing.assert_allclose(criterion(GRAY, image, kernel), value, rtol=1e-4)
-    start, network, _, mean = candidates.kernel
-    np.testing.assert_array_equal(network, candidates.kernel[2])
-    np.testing.assert_allclose(mean, (start + network) / 2, rtol=1e-5, atol=1e-9)
-    for image, kernel in zip(candidates.image[2:], candidates.kernel[2:], strict=True):
-        finished = finishing.finish(GRAY[..., None], kernel)
-        np.testing.assert_allclose(image, finished[..., 0], atol=1e-3)
+    start, network, *refined_kernels = candidates.kernel
+    finish = jax.jit(finishing.finish)
+    for image, kernel, before in zip(
+        candidates.image[2:], refined_kernels, (network, (start + network) / 2), strict=True
+    ):
+        # Half of what the picture of the kernel before shows.
+        fitted = classical.fit_to(finish(GRAY[..., None], before)[..., 0], GRAY, before)
+        assert np.abs(fitted - before).max() > 1e-3
+        np.testing.assert_allclose(kernel, (before + fitted) / 2, atol=1e-4)
+        np.testing.assert_allclose(image, finish(GRAY[..., None], kernel)[..., 0], atol=2e-3)
 
 
 @pytest.mark.parametrize(
@@ -416,7 +420,7 @@ np.savez(sys.argv[1], *jax.tree.leaves(result))
 def test_batch_spread_over_four_devices_equals_the_batch_on_one(tmp_path):
     """Six images: the devices get two each, the last of them copies that nobody sees."""
     environment = {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "XLA_FLAGS": os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
     }

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from vdip_jax import finishing, steps, uncertainty
-from vdip_jax.candidates import Candidates, compare
-from vdip_jax.classical import Start
+from vdip_jax.candidates import Candidates, compare, luma
+from vdip_jax.classical import Start, fit_to
 from vdip_jax.config import Config
 from vdip_jax.objective import Posterior
 from vdip_jax.operators import observed_frame
@@ -39,7 +39,7 @@ class Result(NamedTuple):
       choice: which of the candidates the answer is.
       candidates: what the answer is chosen from. One for the classical estimate alone and for a network without one;
         else the classical estimate, the network's image, and the images that `finishing.finish` makes of the network's
-        kernel and of the mean of the two kernels.
+        kernel and of the mean of the two kernels, each fitted once more to such an image.
     """
 
     image: jax.Array
@@ -70,7 +70,7 @@ def of_run(problem: Problem, state: State, begun: Start | None, config: Config) 
     if begun is not None:
         # Two estimates err in different ways: their mean is often nearer than either.
         refined = jnp.stack([posterior.kernel, (begun.kernel + posterior.kernel) / 2])
-        finished = jax.lax.map(lambda kernel: finishing.finish(problem.y, kernel, ~problem.trusted), refined)
+        finished, refined = jax.lax.map(functools.partial(_finished, problem), refined)
         images = jnp.concatenate([begun.image[None], images, finished])
         kernels = jnp.concatenate([begun.kernel[None], kernels, refined])
         usable = jnp.stack([begun.ok, True, True, begun.ok])
@@ -81,6 +81,20 @@ def of_run(problem: Problem, state: State, begun: Start | None, config: Config) 
         std = uncertainty.refit(problem.y, images[choice], kernels[choice])
     ok, agreement = state.ok & newest_finite, jnp.full((), jnp.nan, std.dtype) if begun is None else begun.agreement
     return Result(images[choice], std, kernels[choice], state.loss, ok, agreement, choice, candidates)
+
+
+def _finished(problem: Problem, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The picture [H, W, C] that a network's kernel [kh, kw] stands for, and that kernel.
+
+    Unless it is the known one, it is fitted once more to the picture before.
+    """
+    finish = functools.partial(finishing.finish, problem.y, doubtful=~problem.trusted)
+    image = finish(kernel)
+    if problem.kernel is None:
+        # The picture shows more of the kernel than the network does, but has errors of its own: half of each.
+        kernel = (kernel + fit_to(luma(image), luma(problem.y), kernel)) / 2
+        image = finish(kernel)
+    return image, kernel
 
 
 def network_candidate(config: Config) -> int:

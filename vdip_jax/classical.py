@@ -240,7 +240,7 @@ def _polished(gray: jax.Array, found: Candidates) -> Found:
     """The best kernel; a better image shows more of it: once more against that one, if that is any better."""
     best = found.criterion.argmin()
     kernel = found.kernel[best]
-    again = judged(gray, _fit_to(found.image[best][..., 0], gray, kernel)[None])
+    again = judged(gray, fit_to(found.image[best][..., 0], gray, kernel)[None])
     better = jnp.where(again.criterion[0] < found.criterion[best], again.kernel[0], kernel)
     # How alike the best one and that least like it are.
     alike = jax.vmap(kernels.likeness, (0, None))(found.kernel, kernel).min()
@@ -248,12 +248,16 @@ def _polished(gray: jax.Array, found: Candidates) -> Found:
     return Found(better, finite[best], jnp.where(finite.all(), alike, 0))
 
 
-def _fit_to(image: jax.Array, gray: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The kernel between a restored and the blurred image [H, W], cleaned; `kernel` gives its size."""
+def fit_to(image: jax.Array, gray: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The kernel [kh, kw] that blurred a restored image [H, W] into `gray` [H, W], cleaned; `kernel` if none is found.
+
+    By least squares on gradients (Cho and Lee 2009, Eq. 5).
+    """
     size, kernel_size = (gray.shape[0], gray.shape[1]), (kernel.shape[0], kernel.shape[1])
     canvas = periodic.fast_canvas(size, kernel_size)
     latent, observed = periodic.spread(jnp.stack([image, gray]), canvas)
-    return kernels.cleaned(_fit(latent, observed, size, kernel_size, jnp.zeros((), gray.dtype)))
+    fitted = kernels.cleaned(_fit(latent, observed, size, kernel_size, jnp.zeros((), gray.dtype)))
+    return jnp.where(jnp.isfinite(fitted).all() & (fitted.sum() > 0), fitted, kernel)
 
 
 def check_pyramid(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> None:

@@ -1,0 +1,16 @@
+"""Runs one of the package's programs with networks of one level, which compile in a fraction of the time.
+
+python small.py MODULE ARGUMENTS
+"""
+
+import runpy
+import sys
+
+from vdip_jax.config import PRESETS
+
+if __name__ == "__main__":
+    for settings in PRESETS.values():
+        settings.update(num_levels=1, nonlocal_from=1, kernel_hidden=16)
+    _, module, *arguments = sys.argv
+    sys.argv = [module, *arguments]
+    runpy.run_module(f"vdip_jax.{module}", run_name="__main__", alter_sys=True)
