@@ -8,9 +8,11 @@ import sys
 
 from vdip_jax.config import PRESETS
 
+NETWORKS = dict(num_levels=1, nonlocal_from=1, kernel_hidden=16)
+
 if __name__ == "__main__":
     for settings in PRESETS.values():
-        settings.update(num_levels=1, nonlocal_from=1, kernel_hidden=16)
+        settings.update(NETWORKS)
     _, module, *arguments = sys.argv
     sys.argv = [module, *arguments]
     runpy.run_module(f"vdip_jax.{module}", run_name="__main__", alter_sys=True)

@@ -4,6 +4,7 @@ import functools
 import json
 
 from programs import refused, run
+from small import NETWORKS
 
 from vdip_jax import Config, timing
 from vdip_jax.cost import multiply_adds
@@ -30,8 +31,7 @@ def test_numbers_are_told_and_written(tmp_path):
     assert min(value for value in numbers if not isinstance(value, dict)) > 0
     assert 0 < min(case["share_of_matmul"].values()) and max(case["share_of_matmul"].values()) < 1
     assert case["compile_again_seconds"] < case["compile_seconds"]
-    small = Config.preset("cold", num_levels=1, nonlocal_from=1, kernel_hidden=16)
-    products = 2 * multiply_adds((35, 35), (3, 3), small, 1)
+    products = 2 * multiply_adds((35, 35), (3, 3), Config.preset("cold", **NETWORKS), 1)
     # Rounded to 0.01.
     assert abs(case["gflop_a_step"] - 2e-9 * products) <= 0.005
     assert len(list(tmp_path.glob("profile/plugins/profile/*/*.xplane.pb"))) == 1

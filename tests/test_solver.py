@@ -324,7 +324,7 @@ def test_refined_answer_is_one_of_four_candidates_with_the_lowest_criterion(refi
         fitted = classical.fit_to(finish(GRAY[..., None], before)[..., 0], GRAY, before)
         assert np.abs(fitted - before).max() > 1e-3
         np.testing.assert_allclose(kernel, (before + fitted) / 2, atol=1e-4)
-        np.testing.assert_allclose(image, finish(GRAY[..., None], kernel)[..., 0], atol=2e-3)
+        np.testing.assert_allclose(image, finish(GRAY[..., None], kernel)[..., 0], atol=1e-3)
 
 
 @pytest.mark.parametrize(

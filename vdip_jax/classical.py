@@ -182,7 +182,7 @@ def _scale(
             sparsity = jnp.maximum(trial.sparsity / trial.decay ** (before + i), _SPARSITY_FLOOR)
             latent = _few_gradients(observed, kernel, sparsity)
             fitted = kernels.centred(kernels.cleaned(_fit(latent, observed, image_size, kernel_size, trial.keep)))
-            return jnp.where(jnp.isfinite(fitted).all() & (fitted.sum() > 0), fitted, kernel)
+            return _if_any(fitted, kernel)
 
         return jax.lax.fori_loop(0, _ROUNDS, one, kernel)
 
@@ -256,8 +256,12 @@ def fit_to(image: jax.Array, gray: jax.Array, kernel: jax.Array) -> jax.Array:
     size, kernel_size = (gray.shape[0], gray.shape[1]), (kernel.shape[0], kernel.shape[1])
     canvas = periodic.fast_canvas(size, kernel_size)
     latent, observed = periodic.spread(jnp.stack([image, gray]), canvas)
-    fitted = kernels.cleaned(_fit(latent, observed, size, kernel_size, jnp.zeros((), gray.dtype)))
-    return jnp.where(jnp.isfinite(fitted).all() & (fitted.sum() > 0), fitted, kernel)
+    return _if_any(kernels.cleaned(_fit(latent, observed, size, kernel_size, jnp.zeros((), gray.dtype))), kernel)
+
+
+def _if_any(fitted: jax.Array, before: jax.Array) -> jax.Array:
+    """A fitted kernel, cleaned; the one before if nothing of it is left."""
+    return jnp.where(jnp.isfinite(fitted).all() & (fitted.sum() > 0), fitted, before)
 
 
 def check_pyramid(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> None:
