@@ -12,6 +12,7 @@ from vdip_jax.datasets import choose, find_dataset, load_case
 from vdip_jax.metrics import score
 from vdip_jax.nonblind import deconvolve, shrink
 from vdip_jax.operators import blur, observed_frame
+from vdip_jax.periodic import Gradients
 
 
 def mosaic(shape, seed=0):
@@ -40,6 +41,11 @@ def blurred_pair(size, kernel):
     return np.asarray(blur(canvas, kernel)).clip(0, 1), observed_frame(canvas, size[:2])
 
 
+def shrunk(gradients, penalty):
+    """What `shrink` makes of gradients [2, C, ...], stacked as they are."""
+    return np.stack(shrink(Gradients(*jnp.asarray(gradients)), penalty))
+
+
 def rms(error):
     return float(np.sqrt((np.asarray(error, np.float64) ** 2).mean()))
 
@@ -48,7 +54,7 @@ def rms(error):
 def test_shrinkage_is_the_brute_force_minimum(x64, penalty):
     threshold = 2 * (2 / (3 * penalty)) ** 0.75
     inputs = np.concatenate([threshold * np.linspace(-3, 3, 241), [0.999 * threshold, 1.001 * threshold, 30.0, 0.0]])
-    got = np.asarray(shrink(jnp.asarray(np.stack([inputs, 0 * inputs])[:, None]), penalty))
+    got = shrunk(np.stack([inputs, 0 * inputs])[:, None], penalty)
     np.testing.assert_array_equal(got[1], 0)
     for v, w in zip(inputs, got[0, 0], strict=True):
         candidates = np.append(v * np.linspace(0, 1, 20001), w)
@@ -61,9 +67,9 @@ def test_shrinkage_is_the_brute_force_minimum(x64, penalty):
 
 def test_shrinkage_shortens_the_gradient_of_all_channels_together(x64):
     gradients = np.random.default_rng(0).normal(0, 0.01, (2, 3, 400))
-    got = np.asarray(shrink(jnp.asarray(gradients), 300.0))
+    got = shrunk(gradients, 300.0)
     lengths = np.linalg.norm(gradients, axis=(0, 1))
-    alone = np.asarray(shrink(jnp.asarray(np.stack([lengths, 0 * lengths])[:, None]), 300.0))[0, 0]
+    alone = shrunk(np.stack([lengths, 0 * lengths])[:, None], 300.0)[0, 0]
     assert 0 < (alone == 0).mean() < 1
     np.testing.assert_allclose(got, gradients * (alone / lengths), rtol=0, atol=1e-12)
 
@@ -71,8 +77,8 @@ def test_shrinkage_shortens_the_gradient_of_all_channels_together(x64):
 def test_shrinkage_in_float32_is_accurate_and_zero_at_zero():
     v = np.linspace(-1, 1, 2001)
     with jax.enable_x64(True):
-        expected = np.asarray(shrink(jnp.asarray(np.stack([v, 0 * v])[:, None]), 300.0))
-    got = np.asarray(shrink(jnp.asarray(np.stack([v, 0 * v])[:, None], jnp.float32), 300.0))
+        expected = shrunk(np.stack([v, 0 * v])[:, None], 300.0)
+    got = shrunk(np.stack([v, 0 * v], dtype=np.float32)[:, None], 300.0)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
 
@@ -101,7 +107,8 @@ def test_a_step_solves_the_split_problems_as_dense_algebra_does(x64):
     weight[:7, :8] = fidelity
     data = np.zeros((2, *canvas))
     data[:, :7, :8] = y
-    flat = {name: np.asarray(value).reshape(*value.shape[:-2], -1) for name, value in splits._asdict().items()}
+    stacked = {name: np.asarray(value) for name, value in splits._asdict().items()}
+    flat = {name: value.reshape(*value.shape[:-2], -1) for name, value in stacked.items()}
     rho, tau = 0.1 * fidelity, nonblind._GRADIENT_PENALTY
     weight, data = weight.ravel(), data.reshape(2, -1)
     np.testing.assert_allclose(flat["blurred"], flat["image"] @ blurring.T, rtol=0, atol=1e-12)
@@ -115,7 +122,7 @@ def test_a_step_solves_the_split_problems_as_dense_algebra_does(x64):
     blur_dual = flat["blur_dual"] + relaxed - u
 
     target = np.stack([flat["image"] @ d.T for d in differences]) + flat["gradient_dual"]
-    w = np.asarray(shrink(jnp.asarray(target), tau))
+    w = shrunk(target, tau)
     gradient_dual = target - w
     normal = rho * blurring.T @ blurring + tau * sum(d.T @ d for d in differences)
     right = rho * (u - blur_dual) @ blurring
@@ -135,8 +142,8 @@ def test_the_objective_falls_and_the_splits_close():
     objective, gaps = [], []
     for number in range(201):
         if number in (0, 10, 60, 200):
-            gradients = periodic.gradients(splits.image)
-            length = jnp.sqrt((gradients**2).sum((0, 1)))
+            down, right = periodic.gradients(splits.image)
+            length = jnp.sqrt((down**2 + right**2).sum(0))
             misfit = problem.seen * (splits.blurred - problem.observed) ** 2
             objective.append(float(misfit.sum() / 2 + (length ** (2 / 3)).sum()))
             gaps.append(rms(splits.blurred - splits.blur_split))

@@ -198,9 +198,10 @@ def _few_gradients(observed: jax.Array, kernel: jax.Array, sparsity: jax.Array) 
 
     def split(i: jax.Array, image: jax.Array) -> jax.Array:
         weight = 2 * sparsity * 2.0**i
-        gradients = periodic.gradients(image)
-        kept = jnp.where((gradients**2).sum(0) > sparsity / weight, gradients, 0)
-        spectrum = data + weight * jnp.fft.rfft2(periodic.gradients_adjoint(kept))
+        down, right = periodic.gradients(image)
+        kept = down**2 + right**2 > sparsity / weight
+        few = periodic.Gradients(jnp.where(kept, down, 0), jnp.where(kept, right, 0))
+        spectrum = data + weight * jnp.fft.rfft2(periodic.gradients_adjoint(few))
         return jnp.fft.irfft2(spectrum / (curvature + weight * laplacian), s=(rows, columns))
 
     return jax.lax.fori_loop(0, _SPLITTING_ROUNDS, split, observed)
@@ -218,11 +219,13 @@ def _fit(
     row, column = jnp.arange(rows)[:, None], jnp.arange(columns)
     inside = (row > kh // 2) & (row < height - kh // 2 - 2) & (column > kw // 2) & (column < width - kw // 2 - 2)
     gradients = periodic.gradients(latent)
-    gradients *= inside & ((gradients**2).sum(0) >= keep**2)
-    latent_spectrum = jnp.fft.rfft2(gradients)
-    observed_spectrum = jnp.fft.rfft2(periodic.gradients(observed))
-    own = jnp.fft.irfft2((jnp.abs(latent_spectrum) ** 2).sum(0), s=(rows, columns))
-    cross = jnp.fft.irfft2((latent_spectrum.conj() * observed_spectrum).sum(0), s=(rows, columns))
+    shown = inside & (gradients.down**2 + gradients.right**2 >= keep**2)
+    spectra = [
+        (jnp.fft.rfft2(sharp * shown), jnp.fft.rfft2(blurred))
+        for sharp, blurred in zip(gradients, periodic.gradients(observed), strict=True)
+    ]
+    own = jnp.fft.irfft2(sum(jnp.abs(x) ** 2 for x, _ in spectra), s=(rows, columns))
+    cross = jnp.fft.irfft2(sum(x.conj() * y for x, y in spectra), s=(rows, columns))
     right = jnp.roll(cross, (kh // 2, kw // 2), (0, 1))[:kh, :kw]
     lags = jnp.roll(own, (kh - 1, kw - 1), (0, 1))[: 2 * kh - 1, : 2 * kw - 1]
     size = periodic.fast_canvas((2 * kh - 1, 2 * kw - 1), (kh, kw))

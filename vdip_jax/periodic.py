@@ -1,10 +1,20 @@
 """Linear operators on a periodic canvas, where a blur is a product of spectra."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import scipy.fft
+
+
+class Gradients(NamedTuple):
+    """Differences of an image [..., P, Q] with its neighbours `down` and `right`, of the image's shape each.
+
+    Two arrays, for a loop over one that holds both takes a CPU up to twenty times as long.
+    """
+
+    down: jax.Array
+    right: jax.Array
 
 
 def fast_canvas(size: tuple[int, int], kernel_size: tuple[int, int]) -> tuple[int, int]:
@@ -13,14 +23,14 @@ def fast_canvas(size: tuple[int, int], kernel_size: tuple[int, int]) -> tuple[in
     return height, width
 
 
-def gradients(image: jax.Array) -> jax.Array:
-    """Periodic forward differences of [..., P, Q] down and right: [2, ..., P, Q]."""
-    return jnp.stack([jnp.roll(image, -1, axis) - image for axis in (-2, -1)])
+def gradients(image: jax.Array) -> Gradients:
+    """Periodic forward differences of [..., P, Q]."""
+    return Gradients(*(jnp.roll(image, -1, axis) - image for axis in (-2, -1)))
 
 
-def gradients_adjoint(fields: jax.Array) -> jax.Array:
+def gradients_adjoint(fields: Gradients) -> jax.Array:
     """Adjoint of `gradients`: minus the divergence."""
-    return jnp.roll(fields[0], 1, -2) - fields[0] + jnp.roll(fields[1], 1, -1) - fields[1]
+    return jnp.roll(fields.down, 1, -2) - fields.down + jnp.roll(fields.right, 1, -1) - fields.right
 
 
 def spread(planes: jax.Array, canvas: tuple[int, int]) -> jax.Array:
