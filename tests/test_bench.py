@@ -30,7 +30,6 @@ def test_numbers_are_told_and_written(tmp_path):
     numbers = [case[name] for name in case if name.endswith(("seconds", "megabytes", "_a_second", "_a_step"))]
     assert min(value for value in numbers if not isinstance(value, dict)) > 0
     assert 0 < min(case["share_of_matmul"].values()) and max(case["share_of_matmul"].values()) < 1
-    assert case["compile_again_seconds"] < case["compile_seconds"]
     products = 2 * multiply_adds((35, 35), (3, 3), Config.preset("cold", **NETWORKS), 1)
     # Rounded to 0.01.
     assert abs(case["gflop_a_step"] - 2e-9 * products) <= 0.005
