@@ -1,4 +1,4 @@
-"""Seeds side by side, failed runs once more, the best kept."""
+"""Seeds side by side, failed runs once more, one answer made of them."""
 
 import numpy as np
 import pytest
@@ -6,16 +6,19 @@ import pytest
 from vdip_jax import Config, restarts
 from vdip_jax.batches import Estimate
 from vdip_jax.candidates import Candidates
-from vdip_jax.restarts import Chosen, Run, Seeds, choose, decisions, solve_several
+from vdip_jax.restarts import Chosen, Run, Seeds, choose, decisions, solve_several, weights
 
 SHARP = np.kron(np.random.default_rng(0).random((8, 8)), np.ones((6, 6))).astype(np.float32)
 BLURRED = ((SHARP + np.roll(SHARP, 1, 1) + np.roll(SHARP, 2, 1)) / 3).astype(np.float32)
 CONFIG = Config.preset("cold", prefit_steps=1, variational_steps=1, ssim_steps=1)
 
 
-def estimate(criterion, image=SHARP, ok=True):
-    candidates = Candidates(image[None], np.full((1, 3, 3), 1 / 9), np.array([criterion]))
-    kernel = np.full((3, 3), 1 / 9, np.float32)
+EVEN = np.full((3, 3), 1 / 9, np.float32)
+ROW = np.array([[0, 0, 0], [1, 1, 1], [0, 0, 0]], np.float32) / 3
+
+
+def estimate(criterion, image=SHARP, ok=True, kernel=EVEN):
+    candidates = Candidates(image[None], kernel[None], np.array([criterion]))
     return Estimate(image, image, kernel, np.zeros(3), np.array(ok), np.array(np.nan), np.array(0), candidates)
 
 
@@ -32,6 +35,39 @@ def test_the_lowest_criterion_of_those_that_did_not_fail_is_chosen():
     assert decision.value == "2"
     assert "seed 0: -5.00; seed 1: -9.00, failed (flat); seed 2: -7.00" in decision.why
     assert decisions(choose(runs[:1])) == []
+
+
+def test_seeds_that_came_to_the_same_are_averaged_the_better_weighing_more():
+    near = EVEN + 0.01 * ROW - 0.01 * ROW.T
+    runs = [
+        Run(3, estimate(-7.1, SHARP, kernel=near), ()),
+        Run(4, estimate(-7.2, BLURRED), ()),
+        Run(5, estimate(-7.2 + 5e-3, 0 * SHARP, kernel=ROW), ()),
+        Run(6, estimate(-7.15, np.nan * SHARP), ("diverged",)),
+        Run(7, estimate(np.inf, 0 * SHARP), ()),
+    ]
+    share = weights(runs)
+    first = np.exp(-1) / (1 + np.exp(-1))
+    np.testing.assert_allclose(share, [first, 1 - first, 0, 0, 0], rtol=1e-6)
+    chosen = choose(runs)
+    assert chosen.seed == 4
+    np.testing.assert_allclose(chosen.estimate.image, first * SHARP + (1 - first) * BLURRED, atol=1e-6)
+    np.testing.assert_allclose(chosen.estimate.kernel, first * near + (1 - first) * EVEN, atol=1e-7)
+    assert chosen.estimate.image.dtype == np.float32
+    (decision,) = decisions(chosen)
+    assert decision.value == "3, 4" and "kernels agree" in decision.why
+
+
+def test_a_kernel_moved_by_a_pixel_is_another_one():
+    moved = [Run(0, estimate(-7, kernel=ROW), ()), Run(1, estimate(-7, kernel=np.roll(ROW, 1, 0)), ())]
+    np.testing.assert_array_equal(weights(moved), [1, 0])
+
+
+@pytest.mark.parametrize("criterion, failures", [(np.inf, ()), (-7.0, ("flat",))])
+def test_what_failed_is_not_averaged(criterion, failures):
+    runs = [Run(seed, estimate(criterion, image), failures) for seed, image in enumerate((SHARP, BLURRED))]
+    np.testing.assert_array_equal(weights(runs), [1, 0])
+    np.testing.assert_array_equal(choose(runs).estimate.image, SHARP)
 
 
 class Solver:

@@ -41,7 +41,7 @@ _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace results that exist."
 _METHOD = flags.DEFINE_string("method", "vdip-sparse", f"One of {', '.join(METHODS)}.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of all random draws.", lower_bound=0)
 _RESTARTS = flags.DEFINE_integer(
-    "restarts", 1, "Seeds to solve with side by side, the best answer by its criterion being kept.", lower_bound=1
+    "restarts", 1, "Seeds to solve with side by side; those that agree with the best make one answer.", lower_bound=1
 )
 _FINISH = flags.DEFINE_enum(
     "finish",
