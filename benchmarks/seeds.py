@@ -6,67 +6,62 @@ With DATA also the mean that `bin/deblur --restarts` makes (`restarts.choose`), 
 8 bits.
 """
 
-import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from vdip_jax import datasets, metrics, restarts
+from vdip_jax import datasets, metrics, records, restarts
 from vdip_jax.batches import Estimate
 from vdip_jax.candidates import Candidates
+from vdip_jax.records import Record
 
 _PROTOCOL = "selfdeblur"
 
 
 def main(folder: Path, data: Path | None = None) -> None:
     """Print a row an image: what each seed gave, the best, the worst, the mean of the scores, the chosen one."""
-    images: dict[str, list[dict]] = {}
-    for path in sorted((folder / "records").glob("*.json")):
-        record = json.loads(path.read_text())
+    images: dict[str, list[Record]] = {}
+    for record in records.read_records(folder):
         images.setdefault(record["name"], []).append(record)
-    truths = _truths(data, json.loads((folder / "settings.json").read_text())["crop"]) if data else {}
+    truths = _truths(data, list(images), records.read_settings(folder)["crop"]) if data else {}
     rows = []
-    for name, records in images.items():
-        psnr = [record["restored"][_PROTOCOL]["psnr"] for record in records]
-        row = [psnr[int(np.argmin([_criterion(record) for record in records]))], max(psnr), min(psnr), np.mean(psnr)]
+    for name, seeds in images.items():
+        psnr = [record["restored"][_PROTOCOL]["psnr"] for record in seeds]
+        row = [psnr[int(np.argmin([_criterion(record) for record in seeds]))], max(psnr), min(psnr), np.mean(psnr)]
         told = f"chosen {row[0]:.2f}, best {row[1]:.2f}, worst {row[2]:.2f}, all {row[3]:.2f}"
         if truths:
-            answer = restarts.choose([_run(folder / "pictures", record) for record in records]).estimate.image
+            answer = restarts.choose([_run(folder, record) for record in seeds]).estimate.image
             row.append(metrics.score(answer, truths[name], _PROTOCOL).psnr)
             told += f"; answer {row[-1]:.2f}"
         rows.append(row)
         print(f"{name}: {' '.join(f'{value:.2f}' for value in psnr)}; {told}")
-    chosen, best, worst, mean = np.mean(rows, axis=0)[:4]
-    never = sum(row[0] == row[2] and row[1] > row[2] + 0.05 for row in rows)
+    chosen, best, worst, mean, *answer = np.mean(rows, axis=0)
+    times = sum(row[0] == row[2] and row[1] > row[2] + 0.05 for row in rows)
     print(f"mean over {len(rows)}: chosen {chosen:.2f}, best {best:.2f}, worst {worst:.2f}, all {mean:.2f} dB")
-    print(f"the worst was chosen {never} times, where seeds are more than 0.05 dB apart")
+    print(f"the worst was chosen {times} times, where seeds are more than 0.05 dB apart")
     if truths:
         worse = sum(row[4] <= row[2] for row in rows)
-        print(f"the answer: {np.mean(rows, axis=0)[4]:.2f} dB on average, {worse} times no better than the worst seed")
+        print(f"the answer: {answer[0]:.2f} dB on average, {worse} times no better than the worst seed")
 
 
-def _truths(data: Path, crop: int) -> dict[str, Any]:
+def _truths(data: Path, names: Sequence[str], crop: int) -> dict[str, np.ndarray | None]:
     dataset = datasets.find_dataset(data)
-    cases = {pair.name: datasets.load_case(dataset, pair) for pair in datasets.choose(dataset, [])}
+    cases = {pair.name: datasets.load_case(dataset, pair) for pair in datasets.choose(dataset, names)}
     return {name: (datasets.cropped(case, crop) if crop else case).truth for name, case in cases.items()}
 
 
-def _criterion(record: dict) -> float:
+def _criterion(record: Record) -> float:
     return record["candidates"][record["choice"]]["criterion"]
 
 
-def _run(pictures: Path, record: dict) -> restarts.Run:
+def _run(folder: Path, record: Record) -> restarts.Run:
     """A run as it is recorded: its answer, kernel and criterion; nothing else of it is known."""
-    stem = f"{record['name']}.{record['method']}.seed{record['seed']}"
-    image = np.asarray(Image.open(pictures / f"{stem}.png"), np.float32) / 255
+    picture = records.read_picture(folder, record)
     candidates = Candidates(None, None, np.array([_criterion(record)]))
     unknown = np.array(np.nan)
-    estimate = Estimate(
-        image, image, np.load(pictures / f"{stem}_kernel.npy"), unknown, unknown, unknown, np.array(0), candidates
-    )
+    estimate = Estimate(picture.image, unknown, picture.kernel, unknown, unknown, unknown, np.array(0), candidates)
     return restarts.Run(record["seed"], estimate, ())
 
 

@@ -55,23 +55,27 @@ def choose(runs: Sequence[Run]) -> Chosen:
     Image and kernel are the mean of the best run's and of those that came to the same (`weights`), for errors that
     hang on the seed cancel. All else is the best run's.
     """
-    best = min(runs, key=_rank)
+    best, share = _best(runs), weights(runs)
     # What weighs nothing may not be finite.
-    used = [(weight, run.estimate) for weight, run in zip(weights(runs), runs, strict=True) if weight]
-    image = sum(weight * estimate.image for weight, estimate in used).astype(best.estimate.image.dtype)
-    kernel = sum(weight * estimate.kernel for weight, estimate in used).astype(best.estimate.kernel.dtype)
-    return Chosen(best.estimate._replace(image=image, kernel=kernel), best.seed, best.failures, tuple(runs))
+    used = [run.estimate for run, weight in zip(runs, share, strict=True) if weight]
+
+    def mean(name: str) -> np.ndarray:
+        parts = [getattr(estimate, name) for estimate in used]
+        return np.average(parts, axis=0, weights=share[share > 0]).astype(parts[0].dtype)
+
+    estimate = best.estimate._replace(image=mean("image"), kernel=mean("kernel"))
+    return Chosen(estimate, best.seed, best.failures, tuple(runs))
 
 
 def weights(runs: Sequence[Run]) -> np.ndarray:
     """What each run [N] weighs in the mean, sum 1: nothing if it failed or its kernel is not that of the best one."""
-    best = min(runs, key=_rank)
+    best = _best(runs)
     share = np.array([1.0 if run is best else _share(run, best) for run in runs])
     return share / share.sum()
 
 
-def _rank(run: Run) -> tuple[bool, float]:
-    return bool(run.failures), run.criterion
+def _best(runs: Sequence[Run]) -> Run:
+    return min(runs, key=lambda run: (bool(run.failures), run.criterion))
 
 
 def _share(run: Run, best: Run) -> float:
