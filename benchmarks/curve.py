@@ -93,13 +93,14 @@ def curve(case: datasets.Case, config: Config, seed: int, last_step: int | None 
             best = jax.block_until_ready(progress.best())
             # Making the answer is part of having it.
             seconds += time.perf_counter() - here
-            scores = [metrics.score(np.asarray(image), case.truth, _PROTOCOL.value) for image in best.candidates.image]
-            candidates = [round(score.psnr, 3) for score in scores]
+            made = (best.image, *best.candidates.image)
+            scores = [metrics.score(np.asarray(image), case.truth, _PROTOCOL.value) for image in made]
+            answer, *candidates = [round(score.psnr, 3) for score in scores]
             points.append(
                 {
                     "seconds": round(seconds, 3),
                     "step": progress.step,
-                    "psnr": candidates[int(best.choice)],
+                    "psnr": answer,
                     "candidates": candidates,
                     "criterion": np.asarray(best.candidates.criterion).round(3).tolist(),
                 }

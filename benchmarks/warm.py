@@ -97,7 +97,7 @@ def run(
                 [round(_psnr(image, case), 3) for image in images]
                 for images, case in zip(best.candidates.image, cases, strict=True)
             ]
-            psnr = [row[choice] for row, choice in zip(candidates, best.choice, strict=True)]
+            psnr = [round(_psnr(image, case), 3) for image, case in zip(best.image, cases, strict=True)]
             ncc = [
                 round(metrics.kernel_error(kernel, case.kernel).ncc, 4)
                 for kernel, case in zip(best.kernel, cases, strict=True)

@@ -85,7 +85,18 @@ def test_an_update_that_was_not_finite_is_told():
 def test_each_candidate_has_a_name():
     config = Config.preset("quick")
     names = [remarks.answer(estimate("quick", wide(), choice=i), config) for i in range(4)]
-    assert len(set(names)) == 4 and names[0] == "the classical estimate"
+    assert len(set(names)) == 4 and names[1] == "the network's image"
+    assert remarks.answer(estimate("instant", wide()), Config.preset("instant")) == "the classical estimate"
+
+
+@pytest.mark.parametrize(("agreement", "share", "half"), [(0.95, "25%", "12%"), (0.7, "40%", "20%")])
+def test_how_much_of_the_networks_image_is_in_the_answer_is_told(agreement, share, half):
+    result = estimate("quick", wide(), agreement)._replace(loss=np.ones(4))
+    config = Config.preset("quick")
+    assert remarks.answer(result, config) == f"the classical estimate, with {share} of the network's image"
+    assert remarks.answer(result, config, unchanged=False) == "the classical estimate"
+    half_way = result._replace(loss=np.array([1, 1, np.nan, np.nan]))
+    assert remarks.answer(half_way, config).endswith(f"with {half} of the network's image")
 
 
 def test_every_fault_is_told_in_a_sentence():

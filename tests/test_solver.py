@@ -32,8 +32,9 @@ SIZE = (24, 20)
 KERNEL_SIZE = (5, 3)
 KNOWN = np.outer([1, 2, 3, 2, 1], [1, 2, 1]).astype(np.float32) / 36
 # Two compiled programs of one computation round differently, and Adam divides small gradients by their own
-# size: after these 7 steps the results differ by some 1e-6; a wrong key or image differs by 0.01 and more.
-ROUNDING = 2e-5
+# size: after these 7 steps the results differ by some 1e-6, by 3e-4 where a gradient next to zero changes its sign,
+# which hangs on the processor; a wrong key or image differs by 0.01 and more.
+ROUNDING = 5e-4
 DIFFERENT = 1e-3
 
 
@@ -91,7 +92,9 @@ def assert_identical(first, second):
 
 def assert_close(first, second):
     for name, a, b in zip(Result._fields[:-1], first, second, strict=False):
-        np.testing.assert_allclose(a.reshape(b.shape), b, rtol=0, atol=ROUNDING, err_msg=name)
+        # The std is scaled by what the image leaves unexplained, where little is left.
+        share = 0.05 if name == "std" else 0
+        np.testing.assert_allclose(a.reshape(b.shape), b, rtol=share, atol=ROUNDING, err_msg=name)
     np.testing.assert_allclose(first.candidates.criterion, second.candidates.criterion, atol=1e-3)
 
 
@@ -307,10 +310,9 @@ def refined():
     return run(config=WARM)
 
 
-def test_refined_answer_is_one_of_four_candidates_with_the_lowest_criterion(refined):
+def test_refined_answer_is_the_one_of_four_candidates_with_the_lowest_criterion(refined):
     candidates = refined.candidates
     assert candidates.image.shape == (4, *SIZE) and candidates.kernel.shape == (4, *KERNEL_SIZE)
-    np.testing.assert_array_equal(refined.image, candidates.image[refined.choice])
     np.testing.assert_array_equal(refined.kernel, candidates.kernel[refined.choice])
     assert refined.choice == answers.best(jnp.asarray(candidates.criterion), refined.agreement < finishing.UNSURE)
     for image, kernel, value in zip(*candidates, strict=True):
@@ -327,6 +329,20 @@ def test_refined_answer_is_one_of_four_candidates_with_the_lowest_criterion(refi
         np.testing.assert_allclose(image, finish(GRAY[..., None], kernel)[..., 0], atol=1e-3)
 
 
+def test_a_share_of_the_networks_image_is_in_the_answer(refined):
+    share = 0.4 if refined.agreement < finishing.UNSURE else 0.25
+    chosen, network = refined.candidates.image[refined.choice], refined.candidates.image[1]
+    assert np.abs(refined.image - chosen).max() > 1e-3
+    np.testing.assert_allclose(refined.image, (1 - share) * chosen + share * network, atol=1e-6)
+
+
+def test_the_networks_share_grows_with_the_run():
+    loss = jnp.array([0.5, 0.4, jnp.nan, jnp.nan])
+    np.testing.assert_allclose(answers.networks_share(loss, doubtful=False), 0.125)
+    np.testing.assert_allclose(answers.networks_share(loss[:2], doubtful=True), 0.4)
+    assert answers.networks_share(loss[2:], doubtful=True) == 0
+
+
 @pytest.mark.parametrize(
     ("lead", "doubtful", "choice"),
     [(0.4, False, 0), (0.2, False, 2), (0.4, True, 2), (1.1, True, 0), (np.inf, True, 0)],
@@ -341,7 +357,8 @@ def test_the_mean_kernel_counts_only_where_it_is_clearly_better(lead, choice):
 
 
 def test_std_is_that_of_the_answer_unless_the_posterior_is_asked_for(refined):
-    expected = uncertainty.refit(GRAY[..., None], refined.image[..., None], refined.kernel)[..., 0]
+    chosen = refined.candidates.image[refined.choice]
+    expected = uncertainty.refit(GRAY[..., None], chosen[..., None], refined.kernel)[..., 0]
     np.testing.assert_allclose(refined.std, expected, rtol=1e-3)
     posterior = run(config=dataclasses.replace(WARM, std="posterior"))
     np.testing.assert_allclose(posterior.image, refined.image, atol=1e-5)

@@ -19,6 +19,9 @@ from vdip_jax.steps import Problem, State
 _HANDICAP, _HANDICAP_IN_DOUBT = 0.3, 1.0
 # So is half of the mean kernel.
 _HANDICAP_OF_MEAN = 0.03
+# The network's image is worse than a finish, but errs in other ways: so much of it in the answer brings that nearer to
+# the truth, more where a finish is painted in doubt (docs/refinement.md).
+_NETWORKS_SHARE, _NETWORKS_SHARE_IN_DOUBT = 0.25, 0.4
 
 
 class Result(NamedTuple):
@@ -26,7 +29,7 @@ class Result(NamedTuple):
 
     Attributes:
       image: the sharp image, y's shape, in [0, 1]: the candidate with the lowest criterion, the classical estimate only
-        if by a margin.
+        if by a margin, with a share of the network's image mixed in (`networks_share`).
       std: standard deviation of its error a pixel and channel, y's shape, by `uncertainty.refit`; with
         `Config.std='posterior'` that of q(x), stale after an SSIM phase, since that loss does not see it, and zero
         for the point methods.
@@ -76,11 +79,13 @@ def of_run(problem: Problem, state: State, begun: Start | None, config: Config) 
         usable = jnp.stack([begun.ok, True, True, begun.ok])
     candidates = compare(problem.y, images, kernels, usable)
     choice = best(candidates.criterion, ~problem.trusted)
+    share = networks_share(state.loss, ~problem.trusted)
+    image = images[choice] + share * (images[network_candidate(config)] - images[choice])
     std = frame(posterior.std)
     if config.std == "refit":
         std = uncertainty.refit(problem.y, images[choice], kernels[choice])
     ok, agreement = state.ok & newest_finite, jnp.full((), jnp.nan, std.dtype) if begun is None else begun.agreement
-    return Result(images[choice], std, kernels[choice], state.loss, ok, agreement, choice, candidates)
+    return Result(image, std, kernels[choice], state.loss, ok, agreement, choice, candidates)
 
 
 def _finished(problem: Problem, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -100,6 +105,16 @@ def _finished(problem: Problem, kernel: jax.Array) -> tuple[jax.Array, jax.Array
 def network_candidate(config: Config) -> int:
     """Which of the candidates is the image of the network itself."""
     return 1 if config.start == "classical" else 0
+
+
+def networks_share(loss: jax.Array, doubtful: bool | jax.Array) -> jax.Array:
+    """How much of the answer is the network's image, whatever candidate the rest is.
+
+    Args:
+      loss: `Result.loss`; as long as the network is rough it counts for less.
+      doubtful: whether the classical estimate is.
+    """
+    return jnp.where(doubtful, _NETWORKS_SHARE_IN_DOUBT, _NETWORKS_SHARE) * jnp.isfinite(loss).mean()
 
 
 def best(criterion: jax.Array, doubtful: bool | jax.Array) -> jax.Array:

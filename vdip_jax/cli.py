@@ -86,7 +86,7 @@ def main(argv: Sequence[str]) -> None:
         tasks = inputs.tasks(argv[1:], kernel, config)
         for task in tasks:
             _check_room(task, config)
-        call = Call(config, _output_folder(tasks), _SEED.value, _recorded_flags())
+        call = Call(config, _output_folder(tasks), _SEED.value, _recorded_flags(), _FINISH.value)
     except Refusal as refusal:
         sys.exit(f"deblur: {refusal}")
     if options.COMPILE_CACHE.value:

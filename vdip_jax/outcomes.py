@@ -32,12 +32,14 @@ class Call(NamedTuple):
       output: folder for the files.
       seed: the first one.
       flags: those that repeat the call, but for what concerns one photograph.
+      finish: how a whole photograph is restored, one of `completion.FINISHES`.
     """
 
     config: Config
     output: Path
     seed: int
     flags: tuple[str, ...]
+    finish: str = "auto"
 
 
 def paths(output: Path, photo: Photo) -> list[Path]:
@@ -103,6 +105,8 @@ def _record(
 ) -> dict[str, Any]:
     """All that is told of one photograph's result, after `num_steps` steps, ready for JSON."""
     task, plan, config = job.task, job.plan, call.config
+    # Else the photograph is restored with the answer's kernel, and what the answer looks like is of no matter.
+    unchanged = plan.is_whole and call.finish == "auto"
     decisions = [*plan.decisions, *(restarts.decisions(chosen) if chosen is not None else ())]
     record: dict[str, Any] = {
         "version": __version__,
@@ -119,7 +123,7 @@ def _record(
         "seconds": round(seconds, 2),
         "steps": num_steps,
         "final_loss": final_losses(result.loss, config),
-        "answer": "the photograph itself" if task.is_sharp else remarks.answer(result, config),
+        "answer": "the photograph itself" if task.is_sharp else remarks.answer(result, config, unchanged),
         "agreement": finite(result.agreement),
         "criterion": [finite(value) for value in result.candidates.criterion],
         **describe(),

@@ -2,27 +2,32 @@
 
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 import numpy as np
 
-from vdip_jax import kernels, verdict
+from vdip_jax import answers, kernels, verdict
 from vdip_jax.batches import Estimate
 from vdip_jax.candidates import Candidates
 from vdip_jax.config import Config
 from vdip_jax.finishing import UNSURE
 
 
-def answer(result: Estimate, config: Config) -> str:
-    """Which of the candidates the answer is."""
+def answer(result: Estimate, config: Config, unchanged: bool = True) -> str:
+    """Which of the candidates the answer is; if that is shown `unchanged`, how much of the network's image is in it."""
     if config.start == "uniform":
         return "the network's image"
     if _useless(result) and len(result.candidates.criterion) == 1:
         return "the blurred image: the classical estimate was of no use"
-    return (
+    name = (
         "the classical estimate",
         "the network's image",
         "the finish with the network's kernel",
         "the finish with the mean of the classical and the network's kernel",
     )[result.choice]
+    if not unchanged or len(result.candidates.criterion) == 1 or result.choice == answers.network_candidate(config):
+        return name
+    share = answers.networks_share(jnp.asarray(result.loss), _useless(result) or bool(result.agreement < UNSURE))
+    return f"{name}, with {float(share):.0%} of the network's image"
 
 
 def unharmed(y: np.ndarray) -> Estimate:
