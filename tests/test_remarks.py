@@ -89,14 +89,14 @@ def test_each_candidate_has_a_name():
     assert remarks.answer(estimate("instant", wide()), Config.preset("instant")) == "the classical estimate"
 
 
-@pytest.mark.parametrize(("agreement", "share", "half"), [(0.95, "25%", "12%"), (0.7, "40%", "20%")])
-def test_how_much_of_the_networks_image_is_in_the_answer_is_told(agreement, share, half):
-    result = estimate("quick", wide(), agreement)._replace(loss=np.ones(4))
+@pytest.mark.parametrize(("of_network", "share"), [(-12.0, "50%"), (-10.0, "27%"), (np.inf, "0%")])
+def test_how_much_of_the_networks_image_is_in_the_answer_is_told(of_network, share):
+    result = estimate("quick", wide())
+    criterion = np.array([-12, of_network, -9, -9])
+    result = result._replace(candidates=result.candidates._replace(criterion=criterion))
     config = Config.preset("quick")
     assert remarks.answer(result, config) == f"the classical estimate, with {share} of the network's image"
     assert remarks.answer(result, config, unchanged=False) == "the classical estimate"
-    half_way = result._replace(loss=np.array([1, 1, np.nan, np.nan]))
-    assert remarks.answer(half_way, config).endswith(f"with {half} of the network's image")
 
 
 def test_every_fault_is_told_in_a_sentence():

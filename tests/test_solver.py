@@ -330,17 +330,23 @@ def test_refined_answer_is_the_one_of_four_candidates_with_the_lowest_criterion(
 
 
 def test_a_share_of_the_networks_image_is_in_the_answer(refined):
-    share = 0.4 if refined.agreement < finishing.UNSURE else 0.25
+    better_by = refined.candidates.criterion[1] - refined.candidates.criterion[refined.choice]
+    share = 1 / (1 + np.exp(better_by / 2))
     chosen, network = refined.candidates.image[refined.choice], refined.candidates.image[1]
     assert np.abs(refined.image - chosen).max() > 1e-3
     np.testing.assert_allclose(refined.image, (1 - share) * chosen + share * network, atol=1e-6)
 
 
-def test_the_networks_share_grows_with_the_run():
-    loss = jnp.array([0.5, 0.4, jnp.nan, jnp.nan])
-    np.testing.assert_allclose(answers.networks_share(loss, doubtful=False), 0.125)
-    np.testing.assert_allclose(answers.networks_share(loss[:2], doubtful=True), 0.4)
-    assert answers.networks_share(loss[2:], doubtful=True) == 0
+def test_the_networks_share_is_the_smaller_the_worse_its_image():
+    def share(criterion, choice, config=WARM):
+        return answers.networks_share(jnp.array(criterion), jnp.array(choice), config)
+
+    np.testing.assert_allclose(share([-9, -12, -12, -11], 2), 0.5)
+    assert 0.5 > share([-9, -12, -13, -11], 2) > share([-9, -12, -14, -11], 2) > 0
+    # A network whose image is of no use, and one that has no other candidate beside it.
+    assert share([-9, jnp.inf, -12, -11], 2) == 0
+    assert share([jnp.inf, jnp.inf, jnp.inf, jnp.inf], 0) == 0
+    assert share([-9.0], 0, CONFIG) == 0.5
 
 
 @pytest.mark.parametrize(

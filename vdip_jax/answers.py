@@ -19,9 +19,8 @@ from vdip_jax.steps import Problem, State
 _HANDICAP, _HANDICAP_IN_DOUBT = 0.3, 1.0
 # So is half of the mean kernel.
 _HANDICAP_OF_MEAN = 0.03
-# The network's image is worse than a finish, but errs in other ways: so much of it in the answer brings that nearer to
-# the truth, more where a finish is painted in doubt (docs/refinement.md).
-_NETWORKS_SHARE, _NETWORKS_SHARE_IN_DOUBT = 0.25, 0.4
+# A candidate weighs exp(-criterion / 2) where it is mixed with the network's image (docs/refinement.md).
+_TEMPERATURE = 2.0
 
 
 class Result(NamedTuple):
@@ -79,7 +78,7 @@ def of_run(problem: Problem, state: State, begun: Start | None, config: Config) 
         usable = jnp.stack([begun.ok, True, True, begun.ok])
     candidates = compare(problem.y, images, kernels, usable)
     choice = best(candidates.criterion, ~problem.trusted)
-    share = networks_share(state.loss, ~problem.trusted)
+    share = networks_share(candidates.criterion, choice, config)
     image = images[choice] + share * (images[network_candidate(config)] - images[choice])
     std = frame(posterior.std)
     if config.std == "refit":
@@ -107,14 +106,19 @@ def network_candidate(config: Config) -> int:
     return 1 if config.start == "classical" else 0
 
 
-def networks_share(loss: jax.Array, doubtful: bool | jax.Array) -> jax.Array:
-    """How much of the answer is the network's image, whatever candidate the rest is.
+def networks_share(criterion: jax.Array, choice: jax.Array, config: Config) -> jax.Array:
+    """How much of the answer is the network's image, the rest being the candidate that was chosen.
+
+    Each errs in its own way, so that a mean is nearer to the truth; the rougher the network still is, the less of it.
 
     Args:
-      loss: `Result.loss`; as long as the network is rough it counts for less.
-      doubtful: whether the classical estimate is.
+      criterion: [N], in the order of `Result.candidates`.
+      choice: which of them was chosen.
+      config: settings.
     """
-    return jnp.where(doubtful, _NETWORKS_SHARE_IN_DOUBT, _NETWORKS_SHARE) * jnp.isfinite(loss).mean()
+    of_network = criterion[network_candidate(config)]
+    # Where nothing is of use, infinity less infinity is not a number.
+    return jnp.where(jnp.isfinite(of_network), jax.nn.sigmoid((criterion[choice] - of_network) / _TEMPERATURE), 0)
 
 
 def best(criterion: jax.Array, doubtful: bool | jax.Array) -> jax.Array:

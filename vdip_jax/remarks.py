@@ -26,7 +26,7 @@ def answer(result: Estimate, config: Config, unchanged: bool = True) -> str:
     )[result.choice]
     if not unchanged or len(result.candidates.criterion) == 1 or result.choice == answers.network_candidate(config):
         return name
-    share = answers.networks_share(jnp.asarray(result.loss), _useless(result) or bool(result.agreement < UNSURE))
+    share = answers.networks_share(jnp.asarray(result.candidates.criterion), jnp.asarray(result.choice), config)
     return f"{name}, with {float(share):.0%} of the network's image"
 
 
