@@ -60,6 +60,14 @@ def test_what_is_left_unexplained_makes_it_larger_up_to_a_bound():
     assert levels[2] > 1.5 * levels[1]
 
 
+def test_it_is_larger_where_a_second_answer_differs():
+    difference = np.zeros((64, 64, 1), np.float32)
+    difference[20:44, 20:44] = 0.1
+    std = np.asarray(uncertainty.widened(jnp.full((64, 64, 1), 0.03), jnp.asarray(difference), jnp.array(0.2)))
+    np.testing.assert_allclose(std[32, 32], np.hypot(0.03, 0.4 * 0.1), rtol=1e-4)
+    np.testing.assert_allclose(std[:8], 0.03, rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["im1_kernel5", "im4_kernel1"])
 def test_captured_images_are_covered(data_dir, name):
     """Of 95 pixels in a hundred the error is at most two standard deviations, and larger where that is larger."""

@@ -29,9 +29,9 @@ class Result(NamedTuple):
     Attributes:
       image: the sharp image, y's shape, in [0, 1]: the candidate with the lowest criterion, the classical estimate only
         if by a margin, with a share of the network's image mixed in (`networks_share`).
-      std: standard deviation of its error a pixel and channel, y's shape, by `uncertainty.refit`; with
-        `Config.std='posterior'` that of q(x), stale after an SSIM phase, since that loss does not see it, and zero
-        for the point methods.
+      std: standard deviation of its error a pixel and channel, y's shape, by `uncertainty.refit`, larger where the
+        network's image differs; with `Config.std='posterior'` that of q(x), stale after an SSIM phase, since that loss
+        does not see it, and zero for the point methods.
       kernel: [kh, kw], non-negative, sums to 1, true-convolution convention.
       loss: [num_steps], the loss before each update; NaN for steps that were not made.
       ok: False if an update was not finite, image and kernel are then those of the last good state; or if the
@@ -79,11 +79,13 @@ def of_run(problem: Problem, state: State, begun: Start | None, config: Config) 
     candidates = compare(problem.y, images, kernels, usable)
     choice = best(candidates.criterion, ~problem.trusted)
     share = networks_share(candidates.criterion, choice, config)
-    image = images[choice] + share * (images[network_candidate(config)] - images[choice])
+    difference = images[network_candidate(config)] - images[choice]
     std = frame(posterior.std)
     if config.std == "refit":
         std = uncertainty.refit(problem.y, images[choice], kernels[choice])
+        std = uncertainty.widened(std, difference, share)
     ok, agreement = state.ok & newest_finite, jnp.full((), jnp.nan, std.dtype) if begun is None else begun.agreement
+    image = images[choice] + share * difference
     return Result(image, std, kernels[choice], state.loss, ok, agreement, choice, candidates)
 
 

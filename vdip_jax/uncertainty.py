@@ -4,7 +4,8 @@ The published schedule leaves the one of q(x) stale, and the classical estimate 
 blurred again, given the photograph's noise, and restored again: what is then lost tells how much was lost before (a
 parametric bootstrap). Were image and kernel right, as much would be left unexplained then as now; what is left beyond
 tells of a wrong kernel (a posterior predictive check). Where errors are, is told by the gradients: at edges and in
-texture, near and within reach of the kernel. Weights and exponents by measurement (docs/uncertainty.md).
+texture, near and within reach of the kernel; and by a second answer, where that differs. Weights and exponents by
+measurement (docs/uncertainty.md).
 """
 
 import jax
@@ -24,6 +25,8 @@ _MISFIT_EXPONENT, _MOST_MISFIT, _LEAST_LEFT = 2, 1.5, 1e-12
 _NEAR, _FAR = (7, 1.0), (49, 8.0)
 _EXPONENT = 0.35
 _LEAST_GRADIENT = 1e-4
+# The window for squared differences of two answers.
+_AROUND = (13, 2.0)
 
 
 @jax.jit
@@ -36,6 +39,15 @@ def refit(y: jax.Array, image: jax.Array, kernel: jax.Array) -> jax.Array:
       kernel: [kh, kw], sum 1, what the answer takes the blur for.
     """
     return scale(luma(y), luma(image), kernel) * pattern(image)
+
+
+def widened(std: jax.Array, difference: jax.Array, share: jax.Array) -> jax.Array:
+    """`std` [H, W, C] where a second answer, with its `difference` from the first, may be right by so large a `share`.
+
+    The variance of a mixture: that of either answer, and that between them.
+    """
+    squared = gaussian_window(jnp.moveaxis(difference**2, -1, 0), *_AROUND)
+    return jnp.sqrt(std**2 + share * (1 - share) * jnp.moveaxis(squared, 0, -1))
 
 
 def pattern(image: jax.Array) -> jax.Array:
