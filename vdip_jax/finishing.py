@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from vdip_jax import kernels, nonblind
 from vdip_jax.candidates import Candidates, compare, luma
 
-_TRIAL_STEPS, _FINAL_STEPS = 30, 60
+_TRIAL_STEPS, _FINAL_STEPS = 30, 120
 # Variance of what a kernel that is only an estimate leaves unexplained, in the finish beside the noise.
 _MODEL_VARIANCE = 1e-4
 # Weight of the noise's variance in it, by PSNR with noise of 1 and 3 % and the true kernel (docs/refinement.md).
@@ -53,7 +53,9 @@ def trust(y: jax.Array) -> jax.Array:
 def judged(gray: jax.Array, estimates: jax.Array, share: float | jax.Array = 1.0) -> Candidates:
     """What kernels [N, kh, kw] make of an image [H, W] with a share of the trust in the data, compared."""
     y = gray[..., None]
-    restore = functools.partial(nonblind.deconvolve, y, fidelity=share * trust(y), num_steps=_TRIAL_STEPS)
+    restore = functools.partial(
+        nonblind.deconvolve, y, fidelity=share * trust(y), num_steps=_TRIAL_STEPS, penalties=nonblind.RANKING
+    )
     # One after another: side by side they would take as many times the memory, and no less time.
     return compare(y, jax.lax.map(restore, estimates), estimates, kernels.useful(estimates))
 

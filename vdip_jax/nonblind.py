@@ -16,28 +16,42 @@ from vdip_jax import periodic
 from vdip_jax.checks import Refusal, check_number, is_concrete
 from vdip_jax.periodic import Gradients
 
-# By PSNR on Levin's and Lai's images after 60 steps. A larger penalty on gradients gains 0.1 dB with Levin's small
-# kernels and loses 1.5 with Lai's of 75 px, whose wide unseen border is then still unsettled. That of the blurred
-# image is this share of the fidelity. Over-relaxing it settles the border in about half the steps.
-_GRADIENT_PENALTY = 300.0
-_BLUR_PENALTY = 0.1
+# Over-relaxing the blurred image's split settles the border in about half the steps.
 _OVER_RELAXATION = 1.8
 # The start is at most 1.26 times the root: an error of 2e-11 is left after five steps, 3e-6 after four.
 _NEWTON_STEPS = 5
+
+
+class Penalties(NamedTuple):
+    """Of the splits: of the gradients, for three channels, and of the blurred image, as a share of the fidelity.
+
+    They decide how fast what settles. `SETTLING` is for the picture to keep, the best of a sweep over Levin's and Lai's
+    images after 120 steps: a `blur` three times as large leaves the wide unseen border of a large kernel unsettled.
+    `RANKING`, for 30 steps, restores less well, but what it makes of wrong kernels is the further from what it makes of
+    right ones (docs/refinement.md).
+    """
+
+    gradient: float
+    blur: float
+
+
+SETTLING = Penalties(300.0, 0.03)
+RANKING = Penalties(144.0, 0.1)
 
 
 class _Problem(NamedTuple):
     """What stays: the observation on its canvas [P, Q] and what the image's step divides by.
 
     `observed`: [C, P, Q], of no weight out of sight. `seen`: [P, Q], the fidelity where `observed` was seen, else zero.
-    `transfer`, `curvature`: [P, Q // 2 + 1], spectra of the blur and of the least squares. `penalty`: that of the
-    split of the blurred image.
+    `transfer`, `curvature`: [P, Q // 2 + 1], spectra of the blur and of the least squares. `penalty` and
+    `gradient_penalty`: those of the splits.
     """
 
     observed: jax.Array
     seen: jax.Array
     transfer: jax.Array
     penalty: jax.Array
+    gradient_penalty: jax.Array
     curvature: jax.Array
 
 
@@ -55,7 +69,12 @@ class _Splits(NamedTuple):
 
 
 def deconvolve(
-    y: jax.Array, kernel: jax.Array, *, fidelity: float | jax.Array = 10000.0, num_steps: int = 60
+    y: jax.Array,
+    kernel: jax.Array,
+    *,
+    fidelity: float | jax.Array = 10000.0,
+    num_steps: int = 120,
+    penalties: Penalties = SETTLING,
 ) -> jax.Array:
     """Minimise fidelity/2 |k * x - y|^2 + sum |D x|^(2/3) over the canvas x, and crop it to the frame of `y`.
 
@@ -69,6 +88,7 @@ def deconvolve(
       kernel: [kh, kw], odd-sized, sum 1.
       fidelity: weight of the data, above 0: the cleaner `y` and the more exact the kernel, the larger.
       num_steps: rounds of the alternation, at least 1.
+      penalties: of the splits.
 
     Returns:
       x in the frame of `y`, same shape and dtype, in [0, 1].
@@ -84,7 +104,7 @@ def deconvolve(
     check_number("num_steps", num_steps, low=1, integer=True)
     if is_concrete(fidelity):
         check_number("fidelity", float(fidelity), low=0, open_low=True)
-    return _deconvolve(jnp.asarray(y), jnp.asarray(kernel), fidelity, int(num_steps))
+    return _deconvolve(jnp.asarray(y), jnp.asarray(kernel), fidelity, penalties, int(num_steps))
 
 
 def shrink(gradients: Gradients, penalty: float | jax.Array) -> Gradients:
@@ -115,27 +135,31 @@ def shrink(gradients: Gradients, penalty: float | jax.Array) -> Gradients:
 
 
 @functools.partial(jax.jit, static_argnames="num_steps")
-def _deconvolve(y: jax.Array, kernel: jax.Array, fidelity: float | jax.Array, num_steps: int) -> jax.Array:
+def _deconvolve(
+    y: jax.Array, kernel: jax.Array, fidelity: float | jax.Array, penalties: Penalties, num_steps: int
+) -> jax.Array:
     height, width = y.shape[:2]
     # Channels first: the transforms then run over adjacent memory.
     planes = jnp.moveaxis(jnp.atleast_3d(y), -1, 0)
-    problem = _pose(planes, kernel.astype(y.dtype), jnp.asarray(fidelity, y.dtype))
+    problem = _pose(planes, kernel.astype(y.dtype), jnp.asarray(fidelity, y.dtype), penalties)
     splits = jax.lax.fori_loop(0, num_steps, lambda _, splits: _step(splits, problem), _start(problem))
     image = splits.image[:, :height, :width].clip(0, 1)
     return jnp.moveaxis(image, 0, -1).reshape(y.shape)
 
 
-def _pose(planes: jax.Array, kernel: jax.Array, fidelity: jax.Array) -> _Problem:
+def _pose(planes: jax.Array, kernel: jax.Array, fidelity: jax.Array, penalties: Penalties) -> _Problem:
     """Lay [C, H, W] on a canvas of at least [H + kh - 1, W + kw - 1] whose FFT is fast."""
     height, width = planes.shape[1:]
     rows, columns = periodic.fast_canvas((height, width), (kernel.shape[0], kernel.shape[1]))
     observed = periodic.spread(planes, (rows, columns))
     seen = jnp.zeros((rows, columns), planes.dtype).at[:height, :width].set(fidelity)
     transfer = periodic.transfer(kernel, (rows, columns))
-    penalty = _BLUR_PENALTY * fidelity
+    penalty = penalties.blur * fidelity
+    # So that equal channels are shrunk as one of them would be: their joint length has as many squares.
+    gradient_penalty = jnp.asarray(penalties.gradient * (3 / len(planes)) ** (2 / 3), planes.dtype)
     laplacian = periodic.laplacian((rows, columns), planes.dtype)
-    curvature = penalty * jnp.abs(transfer) ** 2 + _GRADIENT_PENALTY * laplacian
-    return _Problem(observed, seen, transfer, penalty, curvature)
+    curvature = penalty * jnp.abs(transfer) ** 2 + gradient_penalty * laplacian
+    return _Problem(observed, seen, transfer, penalty, gradient_penalty, curvature)
 
 
 def _start(problem: _Problem) -> _Splits:
@@ -148,7 +172,7 @@ def _start(problem: _Problem) -> _Splits:
 
 def _step(splits: _Splits, problem: _Problem) -> _Splits:
     """One round of the alternation: blurred image and gradients, their multipliers, then the image."""
-    observed, seen, transfer, penalty, curvature = problem
+    observed, seen, transfer, penalty, gradient_penalty, curvature = problem
     relaxed = _OVER_RELAXATION * splits.blurred + (1 - _OVER_RELAXATION) * splits.blur_split + splits.blur_dual
     # Of a clipped pixel it is only known that the blur goes at least as far.
     beyond = ((observed >= 1) & (relaxed > 1)) | ((observed <= 0) & (relaxed < 0))
@@ -156,13 +180,13 @@ def _step(splits: _Splits, problem: _Problem) -> _Splits:
     blur_dual = relaxed - blur_split
 
     target = jax.tree.map(jnp.add, periodic.gradients(splits.image), splits.gradient_dual)
-    gradients = shrink(target, _GRADIENT_PENALTY)
+    gradients = shrink(target, gradient_penalty)
     gradient_dual = jax.tree.map(jnp.subtract, target, gradients)
     reflected = jax.tree.map(jnp.subtract, gradients, gradient_dual)
 
     # Least squares in the image, diagonal in Fourier space.
     spectrum = penalty * transfer.conj() * jnp.fft.rfft2(blur_split - blur_dual)
-    spectrum += _GRADIENT_PENALTY * jnp.fft.rfft2(periodic.gradients_adjoint(reflected))
+    spectrum += gradient_penalty * jnp.fft.rfft2(periodic.gradients_adjoint(reflected))
     spectrum /= curvature
     image, blurred = (jnp.fft.irfft2(part, s=observed.shape[1:]) for part in (spectrum, transfer * spectrum))
     return _Splits(image, blurred, blur_split, blur_dual, gradient_dual)

@@ -74,7 +74,7 @@ def scale(gray: jax.Array, latent: jax.Array, kernel: jax.Array) -> jax.Array:
     noise = noise_level(gray) * jax.random.normal(jax.random.key(0), gray.shape, gray.dtype)
     again = blur(jnp.pad(latent, margin, mode="edge"), kernel) + noise
     fidelity = trust(gray[..., None])
-    restored = nonblind.deconvolve(again, kernel, fidelity=fidelity, num_steps=_STEPS)
+    restored = nonblind.deconvolve(again, kernel, fidelity=fidelity, num_steps=_STEPS, penalties=nonblind.RANKING)
     left, foretold = unexplained(gray, latent, kernel), unexplained(again, restored, kernel)
     # Of a blank image nothing is left either time.
     misfit = jnp.sqrt((left + _LEAST_LEFT) / (foretold + _LEAST_LEFT))
