@@ -83,9 +83,9 @@ def test_there_is_no_seam(photograph, restored):
     difference = np.abs(several.image - alone.image).max(-1)
     # Where one tile goes over into another.
     shared = sum(np.pad(np.ones((t.height, t.width), int), _around(t)) for t in tiling(SIZE, side, 9)) > 1
-    assert difference[shared & inside].max() < 0.03 and difference[at_border & inside].max() < 0.03
-    # A pixel of one tile alone may come to another minimum of the prior, which is not convex, and stays there.
-    assert (difference[inside] >= 0.03).sum() <= 1 and difference[inside].max() < 0.04
+    # A pixel may come to another minimum of the prior, which is not convex, and stays there.
+    assert np.quantile(difference[shared & inside], 0.99) < 0.01 and difference[inside].max() < 0.04
+    assert (difference[inside] >= 0.03).sum() <= 1
     np.testing.assert_allclose(several.std[inside], alone.std[inside], rtol=0.2, atol=0.005)
 
 

@@ -17,8 +17,8 @@ def test_of_a_doubtful_kernel_the_data_are_trusted_less_where_the_criterion_pref
         kernel = jnp.asarray(kernel, jnp.float32)
         for doubtful in (False, True):
             expected = nonblind.deconvolve(y, kernel, fidelity=trust * (share if doubtful else 1))
-            # Pixels where the shrinkage jumps differ by rounding; another share differs by forty times as much.
-            np.testing.assert_allclose(finishing.finish(y, kernel, doubtful), expected, atol=5e-3)
+            # Pixels where the shrinkage jumps differ by rounding; with a third of the share the mean is 9e-4 and more.
+            assert np.abs(finishing.finish(y, kernel, doubtful) - expected).mean() < 4e-4
 
 
 @pytest.mark.parametrize("noise", [0.01, 0.03, 0.1])

@@ -95,7 +95,8 @@ def test_a_step_solves_the_split_problems_as_dense_algebra_does(x64):
     kernel = motion_kernel((3, 5)).astype(float)
     y = np.random.default_rng(0).random((2, 7, 8))
     fidelity = 500.0
-    problem = nonblind._pose(jnp.asarray(y), jnp.asarray(kernel), jnp.asarray(fidelity))
+    penalties = nonblind.Penalties(gradient=300.0, blur=0.1)
+    problem = nonblind._pose(jnp.asarray(y), jnp.asarray(kernel), jnp.asarray(fidelity), penalties)
     canvas = problem.observed.shape[1:]
     assert canvas == (9, 12)
     step = jax.jit(nonblind._step)
@@ -109,7 +110,8 @@ def test_a_step_solves_the_split_problems_as_dense_algebra_does(x64):
     data[:, :7, :8] = y
     stacked = {name: np.asarray(value) for name, value in splits._asdict().items()}
     flat = {name: value.reshape(*value.shape[:-2], -1) for name, value in stacked.items()}
-    rho, tau = 0.1 * fidelity, nonblind._GRADIENT_PENALTY
+    # Of two channels, where the penalty is told for three.
+    rho, tau = 0.1 * fidelity, 300 * 1.5 ** (2 / 3)
     weight, data = weight.ravel(), data.reshape(2, -1)
     np.testing.assert_allclose(flat["blurred"], flat["image"] @ blurring.T, rtol=0, atol=1e-12)
 
@@ -136,7 +138,7 @@ def test_a_step_solves_the_split_problems_as_dense_algebra_does(x64):
 def test_the_objective_falls_and_the_splits_close():
     kernel = motion_kernel((9, 7))
     y, _ = blurred_pair((48, 45), kernel)
-    problem = nonblind._pose(jnp.asarray(y[None]), jnp.asarray(kernel), jnp.asarray(10000.0))
+    problem = nonblind._pose(jnp.asarray(y[None]), jnp.asarray(kernel), jnp.asarray(10000.0), nonblind.SETTLING)
     step = jax.jit(nonblind._step)
     splits = nonblind._start(problem)
     objective, gaps = [], []
