@@ -50,6 +50,15 @@ def test_what_shows_no_blur_gives_no_start_or_a_finite_one(content):
     assert jnp.isfinite(start.image).all() and jnp.isfinite(start.kernel).all()
 
 
+def both_come_to(estimates):
+    """In place of the searches: these kernels."""
+
+    def coarse_to_fine(gray, _):
+        return jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), finishing.judged(gray, estimates))
+
+    return coarse_to_fine
+
+
 @pytest.mark.parametrize("collapsed", ["delta", "empty", "nan"])
 def test_collapsed_kernels_are_of_no_use_and_one_that_is_not_wins(monkeypatch, collapsed):
     _, y = photo()
@@ -57,7 +66,7 @@ def test_collapsed_kernels_are_of_no_use_and_one_that_is_not_wins(monkeypatch, c
     bad[4, 4] = {"delta": 1.0, "empty": 0.0, "nan": np.nan}[collapsed]
     for other, ok in ((bad, False), (stroke(), True)):
         estimates = jnp.asarray(np.stack([bad, other]), jnp.float32)
-        monkeypatch.setattr(classical, "_coarse_to_fine", lambda gray, _, k=estimates: finishing.judged(gray, k))
+        monkeypatch.setattr(classical, "_coarse_to_fine", both_come_to(estimates))
         start = classical.deblur(jnp.asarray(y), KERNEL_SIZE)
         assert bool(start.ok) is ok
     assert metrics.kernel_error(np.asarray(start.kernel), stroke()).ncc > 0.9
@@ -69,21 +78,54 @@ def test_the_worse_half_goes_on_from_the_better_one_at_the_coarsest_scale_in_eac
     def scale(gray, estimates, trials, before, image_size):
         assert before == 5 * sizes.index(image_size)
         calls.append((image_size, np.asarray(estimates), np.asarray(trials.keep)))
-        # Later trials are better; a trial's kernel is told by its number.
+        # Later trials are better, by more than what the width of their kernels weighs; a kernel is told by its number.
         number = jnp.arange(len(estimates), dtype=jnp.float32)
         kernel = jnp.broadcast_to(1.0 + number[:, None, None], estimates.shape)
-        return Candidates(jnp.zeros((len(estimates), *SIZE, 1)), kernel, -number)
+        return Candidates(jnp.zeros((len(estimates), *SIZE, 1)), kernel, -10 * number)
 
     monkeypatch.setattr(classical, "_scale", scale)
     sizes = [size for size, _ in classical.scales(SIZE, (15, 15))]
     assert len(sizes) == 4
     found = classical._coarse_to_fine(jnp.zeros(SIZE), (15, 15))
     assert [size for size, *_ in calls] == [size for size in sizes[:-2] for _ in range(2)] + sizes[-2:]
-    np.testing.assert_array_equal(calls[1][1][:, 0, 0], [3, 4, 3, 4, 7, 8, 7, 8])
-    np.testing.assert_array_equal(calls[3][1][:, 0, 0], [5, 6, 7, 8, 5, 6, 7, 8])
-    # Only the better half goes to the finest.
-    np.testing.assert_array_equal(calls[-1][2], np.asarray(calls[0][2])[[7, 6, 5, 4]])
-    assert len(found.kernel) == 4
+    np.testing.assert_array_equal(
+        calls[1][1][:, 0, 0], [3, 4, 3, 4, 7, 8, 7, 8, 11, 12, 11, 12, 15, 16, 15, 16]
+    )
+    np.testing.assert_array_equal(calls[3][1][:, 0, 0], [5, 6, 7, 8] * 2 + [13, 14, 15, 16] * 2)
+    # Only the better half of each search goes to the finest.
+    np.testing.assert_array_equal(calls[-1][2], np.asarray(calls[0][2])[[7, 6, 5, 4, 15, 14, 13, 12]])
+    assert found.kernel.shape[:2] == (2, 4)
+
+
+def narrow_and_wide():
+    """A kernel of one entry's width and one of three, with the logarithm of what their squares sum to."""
+    narrow, wide = np.zeros(KERNEL_SIZE, np.float32), np.zeros(KERNEL_SIZE, np.float32)
+    narrow[4, 4:6], wide[3:6, 3:6] = 1 / 2, 1 / 9
+    return jnp.asarray(np.stack([narrow, wide])), np.log([1 / 2, 1 / 9])
+
+
+@pytest.mark.parametrize("width", [0.0, 2.0])
+def test_a_search_that_weighs_the_width_lets_the_wide_kernel_win(width):
+    kernels, logs = narrow_and_wide()
+    trials = classical.Trial(*np.tile(np.array([0.01, 1.1, 0.0, width], np.float32), (2, 1)).T)
+    carried, _ = classical._carried(kernels, jnp.asarray([-2.0, 0.0]), trials, 1, KERNEL_SIZE)
+    assert width * (logs[0] - logs[1]) > 2 or not width
+    np.testing.assert_allclose(carried, kernels[jnp.full(2, int(width > 0))])
+
+
+@pytest.mark.parametrize(("criterion", "chosen"), [((-9.0, -9.0), 1), ((-9.0, -7.0), 0), ((np.inf, -1.0), 1)])
+def test_the_second_search_has_to_be_better_by_a_margin(monkeypatch, criterion, chosen):
+    (narrow, wide), logs = narrow_and_wide()
+    gain = 1.5 * (logs[0] - logs[1]) + criterion[0] - criterion[1]
+    assert np.isinf(gain) or (gain > 0.5) == bool(chosen)
+    _, y = photo()
+    searched = Candidates(
+        jnp.zeros((2, 1, *SIZE, 1)), jnp.stack([narrow, wide])[:, None], jnp.asarray(criterion, jnp.float32)[:, None]
+    )
+    # Nothing is found in the second look, so that the chosen kernel stays.
+    monkeypatch.setattr(classical, "fit_to", lambda image, gray, kernel: kernel)
+    found = classical._polished.__wrapped__(jnp.asarray(y[..., 0]), searched)
+    np.testing.assert_array_equal(found.kernel, [narrow, wide][chosen])
 
 
 def test_agreement_is_how_alike_the_best_kernel_and_the_one_least_like_it_are(monkeypatch):
@@ -93,7 +135,7 @@ def test_agreement_is_how_alike_the_best_kernel_and_the_one_least_like_it_are(mo
     agreements = []
     for estimates in ((right, moved, right), (wrong, moved, right), (right, moved, useless)):
         estimates = jnp.asarray(np.stack(estimates), jnp.float32)
-        monkeypatch.setattr(classical, "_coarse_to_fine", lambda gray, _, k=estimates: finishing.judged(gray, k))
+        monkeypatch.setattr(classical, "_coarse_to_fine", both_come_to(estimates))
         agreements.append(float(classical.deblur(jnp.asarray(y), KERNEL_SIZE).agreement))
     expected = np.sqrt(1 / 81 / (right**2).sum())
     np.testing.assert_allclose(agreements, [1, expected, 0], atol=1e-4)

@@ -4,8 +4,9 @@ The latent image of a scale has few gradients (an L0 penalty by half-quadratic s
 Pan, Hu, Su and Yang, CVPR 2014), the kernel fits its gradients by least squares (Cho and Lee, SIGGRAPH Asia 2009).
 One setting suits few images: several are tried side by side, what they give is compared without a truth, and at every
 scale the worse half goes on from the kernels of the better one. At coarse scales two groups do so, each by itself, for
-one wrong kernel must not spread to all; where the last ones agree, the kernel is likely right (docs/refinement.md).
-`finishing` makes the picture.
+one wrong kernel must not spread to all; where the last ones agree, the kernel is likely right. All of it is done by two
+searches, one of which does not let a narrow kernel win, as the other often does (docs/refinement.md). `finishing` makes
+the picture.
 """
 
 import functools
@@ -33,13 +34,22 @@ _CG_STEPS = 30
 
 
 class Trial(NamedTuple):
-    """A setting: `sparsity` weighs the L0 penalty and falls by `decay` a round; gradients under `keep` are left out."""
+    """A setting: `sparsity` weighs the L0 penalty and falls by `decay` a round; gradients under `keep` are left out.
+
+    `width` weighs how wide a kernel is where trials are compared (`_ranking`).
+    """
 
     sparsity: jax.Array
     decay: jax.Array
     keep: jax.Array
+    width: jax.Array
 
 
+# A narrow kernel leaves less unexplained than the true one as long as the image is rough, and then wins at every scale: a
+# second search ranks with the kernel's log |k|^2 added, so many times. What it comes to is the answer only if it is better by
+# the margin, with the last weight.
+_WIDTHS = (0.0, 2.0)
+_MARGIN, _WIDTH_AT_LAST = 0.5, 1.5
 # sparsity, decay, keep; one group after the other
 _GROUPS = 2
 # At so many of the finest scales, and never at the coarsest, the groups are one.
@@ -122,16 +132,16 @@ def _suffices(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> bool
 
 
 def _coarse_to_fine(gray: jax.Array, kernel_size: tuple[int, int]) -> Candidates:
-    """What the trials come to at the finest scale, where only the better half goes."""
+    """What the trials of each search [S, N] come to at the finest scale, where only the better half goes."""
     sizes = scales((gray.shape[0], gray.shape[1]), kernel_size)
-    trials = Trial(*np.array(_TRIALS, gray.dtype).T)
+    trials = Trial(*np.array([(*trial, width) for width in _WIDTHS for trial in _TRIALS], gray.dtype).T)
     kh, kw = sizes[0][1]
     # Two pixels, for one alone would already explain everything.
-    estimates = np.zeros((len(_TRIALS), kh, kw), gray.dtype)
+    estimates = np.zeros((len(trials.width), kh, kw), gray.dtype)
     estimates[:, kh // 2, kw // 2 : kw // 2 + 2] = 1 / min(kw, 2)
     for level, (image_size, size) in enumerate(sizes):
         finer = len(sizes) - 1 - level
-        groups = 1 if finer < min(_JOINED_SCALES, len(sizes) - 1) else _GROUPS
+        groups = len(_WIDTHS) * (1 if finer < min(_JOINED_SCALES, len(sizes) - 1) else _GROUPS)
         if finer >= 2:
             # Twice: the coarse scales cost little, and a kernel that went wrong there stays wrong.
             found = _scale(gray, estimates, trials, level * _ROUNDS, image_size)
@@ -140,7 +150,7 @@ def _coarse_to_fine(gray: jax.Array, kernel_size: tuple[int, int]) -> Candidates
         if finer:
             next_size = sizes[level + 1][1]
             estimates, trials = _carried(found.kernel, found.criterion, trials, groups, next_size, finer == 1)
-    return found
+    return jax.tree.map(lambda leaf: leaf.reshape(len(_WIDTHS), -1, *leaf.shape[1:]), found)
 
 
 @functools.partial(jax.jit, static_argnames=("groups", "size", "halved"))
@@ -152,7 +162,8 @@ def _carried(
     If `halved`, the better half goes on alone.
     """
     firsts = np.arange(0, len(criterion), len(criterion) // groups)
-    ranked = criterion.reshape(groups, -1).argsort(1) + firsts[:, None]
+    ranking = _ranking(estimates, criterion, trials.width)
+    ranked = ranking.reshape(groups, -1).argsort(1) + firsts[:, None]
     better, worse = (half.ravel() for half in jnp.split(ranked, 2, axis=1))
     estimates = estimates.at[worse].set(estimates[better])
     if halved:
@@ -161,6 +172,12 @@ def _carried(
         estimates = jax.image.resize(estimates, (len(estimates), *size), "linear").clip(0)
         estimates /= estimates.sum((1, 2), keepdims=True)
     return estimates, trials
+
+
+def _ranking(estimates: jax.Array, criterion: jax.Array, width: float | jax.Array) -> jax.Array:
+    """The criterion of kernels [..., kh, kw], the lower the wider a kernel is; infinite where it is infinite itself."""
+    narrowness = jnp.log(jnp.square(estimates).sum((-2, -1)))
+    return jnp.where(jnp.isfinite(criterion), criterion + width * narrowness, jnp.inf)
 
 
 @functools.partial(jax.jit, static_argnames="image_size")
@@ -177,16 +194,19 @@ def _scale(
     canvas = periodic.fast_canvas(image_size, kernel_size)
     observed = periodic.spread(gray[None], canvas)[0]
 
-    def rounds(kernel: jax.Array, trial: Trial) -> jax.Array:
+    def rounds(trial: tuple[jax.Array, Trial]) -> jax.Array:
+        estimate, setting = trial
+
         def one(i: jax.Array, kernel: jax.Array) -> jax.Array:
-            sparsity = jnp.maximum(trial.sparsity / trial.decay ** (before + i), _SPARSITY_FLOOR)
+            sparsity = jnp.maximum(setting.sparsity / setting.decay ** (before + i), _SPARSITY_FLOOR)
             latent = _few_gradients(observed, kernel, sparsity)
-            fitted = kernels.centred(kernels.cleaned(_fit(latent, observed, image_size, kernel_size, trial.keep)))
+            fitted = kernels.centred(kernels.cleaned(_fit(latent, observed, image_size, kernel_size, setting.keep)))
             return _if_any(fitted, kernel)
 
-        return jax.lax.fori_loop(0, _ROUNDS, one, kernel)
+        return jax.lax.fori_loop(0, _ROUNDS, one, estimate)
 
-    return judged(gray, jax.vmap(rounds)(estimates, trials))
+    # One search after the other, for memory.
+    return judged(gray, jax.lax.map(rounds, (estimates, trials), batch_size=len(estimates) // len(_WIDTHS)))
 
 
 def _few_gradients(observed: jax.Array, kernel: jax.Array, sparsity: jax.Array) -> jax.Array:
@@ -239,9 +259,14 @@ def _fit(
 
 
 @jax.jit
-def _polished(gray: jax.Array, found: Candidates) -> Found:
+def _polished(gray: jax.Array, searched: Candidates) -> Found:
     """The best kernel; a better image shows more of it: once more against that one, if that is any better."""
-    best = found.criterion.argmin()
+    widths = jnp.asarray(_WIDTHS, gray.dtype)[:, None]
+    firsts = _ranking(searched.kernel, searched.criterion, widths).argmin(1)
+    at_last = _ranking(searched.kernel, searched.criterion, _WIDTH_AT_LAST)
+    at_last = jnp.take_along_axis(at_last, firsts[:, None], 1)[:, 0]
+    search = at_last.at[1:].add(_MARGIN).argmin()
+    found, best = jax.tree.map(lambda leaf: leaf[search], searched), firsts[search]
     kernel = found.kernel[best]
     again = judged(gray, fit_to(found.image[best][..., 0], gray, kernel)[None])
     better = jnp.where(again.criterion[0] < found.criterion[best], again.kernel[0], kernel)
