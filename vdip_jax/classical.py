@@ -45,9 +45,9 @@ class Trial(NamedTuple):
     width: jax.Array
 
 
-# A narrow kernel leaves less unexplained than the true one as long as the image is rough, and then wins at every scale: a
-# second search ranks with the kernel's log |k|^2 added, so many times. What it comes to is the answer only if it is better by
-# the margin, with the last weight.
+# As long as the image is rough a narrow kernel leaves less unexplained than the true one, and then wins at every
+# scale. A second search ranks with a kernel's log |k|^2 added, so many times. It is believed if it is better by the
+# margin at the end, with the last weight (docs/refinement.md).
 _WIDTHS = (0.0, 2.0)
 _MARGIN, _WIDTH_AT_LAST = 0.5, 1.5
 # sparsity, decay, keep; one group after the other
