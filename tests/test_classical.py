@@ -88,9 +88,7 @@ def test_the_worse_half_goes_on_from_the_better_one_at_the_coarsest_scale_in_eac
     assert len(sizes) == 4
     found = classical._coarse_to_fine(jnp.zeros(SIZE), (15, 15))
     assert [size for size, *_ in calls] == [size for size in sizes[:-2] for _ in range(2)] + sizes[-2:]
-    np.testing.assert_array_equal(
-        calls[1][1][:, 0, 0], [3, 4, 3, 4, 7, 8, 7, 8, 11, 12, 11, 12, 15, 16, 15, 16]
-    )
+    np.testing.assert_array_equal(calls[1][1][:, 0, 0], [3, 4, 3, 4, 7, 8, 7, 8, 11, 12, 11, 12, 15, 16, 15, 16])
     np.testing.assert_array_equal(calls[3][1][:, 0, 0], [5, 6, 7, 8] * 2 + [13, 14, 15, 16] * 2)
     # Only the better half of each search goes to the finest.
     np.testing.assert_array_equal(calls[-1][2], np.asarray(calls[0][2])[[7, 6, 5, 4, 15, 14, 13, 12]])
