@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from mosaics import KERNEL_SIZE, SIZE, photo, stroke
+from mosaics import KERNEL_SIZE, SIZE, both_come_to, photo, stroke
 
-from vdip_jax import classical, datasets, finishing, metrics
+from vdip_jax import classical, datasets, metrics
 from vdip_jax.candidates import Candidates
 from vdip_jax.checks import Refusal
 
@@ -48,15 +48,6 @@ def test_what_shows_no_blur_gives_no_start_or_a_finite_one(content):
     y = {"blank": np.full((*SIZE, 1), 0.4, np.float32), "noise": rng.random((*SIZE, 1), np.float32)}[content]
     start = classical.deblur(jnp.asarray(y), KERNEL_SIZE)
     assert jnp.isfinite(start.image).all() and jnp.isfinite(start.kernel).all()
-
-
-def both_come_to(estimates):
-    """In place of the searches: these kernels."""
-
-    def coarse_to_fine(gray, _):
-        return jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), finishing.judged(gray, estimates))
-
-    return coarse_to_fine
 
 
 @pytest.mark.parametrize("collapsed", ["delta", "empty", "nan"])

@@ -84,9 +84,9 @@ def test_there_is_no_seam(photograph, restored):
     # Where one tile goes over into another.
     shared = sum(np.pad(np.ones((t.height, t.width), int), _around(t)) for t in tiling(SIZE, side, 9)) > 1
     assert np.quantile(difference[shared & inside], 0.99) < 0.02
-    # A pixel may come to another minimum of the prior, which is not convex, how far away depends on the rounding;
-    # a seam would be a line of them, as long as a tile.
-    assert (difference[inside] >= 0.03).sum() <= side // 10
+    # A few pixels, as sums are rounded, come to another minimum of the prior, which is not convex; a seam would be a
+    # line of them, as long as a tile.
+    assert difference[inside].max() < 0.05 and (difference[inside] >= 0.03).sum() <= side // 20
     np.testing.assert_allclose(several.std[inside], alone.std[inside], rtol=0.2, atol=0.005)
 
 

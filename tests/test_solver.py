@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import scipy.signal
+from mosaics import both_come_to
 from programs import ROOT
 
 from vdip_jax import Config, Progress, Refusal, Result, answers, classical, finishing, solve, steps, uncertainty
@@ -396,11 +397,7 @@ def test_no_steps_after_a_classical_start_give_the_classical_estimate(refined):
 
 def test_a_start_of_no_use_is_left_out_and_alone_gives_the_blurred_image_back(monkeypatch):
     delta = jnp.zeros((2, *KERNEL_SIZE)).at[:, 2, 1].set(1.0)
-    monkeypatch.setattr(
-        classical,
-        "_coarse_to_fine",
-        lambda gray, _: jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), finishing.judged(gray, delta)),
-    )
+    monkeypatch.setattr(classical, "_coarse_to_fine", both_come_to(delta))
     result = run(config=WARM)
     assert np.isinf(result.candidates.criterion).tolist() == [True, False, False, True] and result.ok
     assert result.choice in (1, 2)

@@ -261,10 +261,9 @@ def _fit(
 @jax.jit
 def _polished(gray: jax.Array, searched: Candidates) -> Found:
     """The best kernel; a better image shows more of it: once more against that one, if that is any better."""
-    widths = jnp.asarray(_WIDTHS, gray.dtype)[:, None]
-    firsts = _ranking(searched.kernel, searched.criterion, widths).argmin(1)
-    at_last = _ranking(searched.kernel, searched.criterion, _WIDTH_AT_LAST)
-    at_last = jnp.take_along_axis(at_last, firsts[:, None], 1)[:, 0]
+    firsts = jax.vmap(_ranking)(searched.kernel, searched.criterion, jnp.array(_WIDTHS)).argmin(1)
+    each = np.arange(len(_WIDTHS))
+    at_last = _ranking(searched.kernel[each, firsts], searched.criterion[each, firsts], _WIDTH_AT_LAST)
     search = at_last.at[1:].add(_MARGIN).argmin()
     found, best = jax.tree.map(lambda leaf: leaf[search], searched), firsts[search]
     kernel = found.kernel[best]
