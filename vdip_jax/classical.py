@@ -49,7 +49,7 @@ class Trial(NamedTuple):
 # scale. A second search ranks with a kernel's log |k|^2 added, so many times. It is believed if it is better by the
 # margin at the end, with the last weight (docs/refinement.md).
 _WIDTHS = (0.0, 2.0)
-_MARGIN, _WIDTH_AT_LAST = 1.0, 1.5
+_MARGIN, _WIDTH_AT_LAST = 1.25, 2.0
 # sparsity, decay, keep; one group after the other
 _GROUPS = 2
 # At so many of the finest scales, and never at the coarsest, the groups are one.
