@@ -100,24 +100,6 @@ def test_reflection_equals_jnp_pad(x64, shape):
     assert_same(value_and_gradients(generators.reflect, probe, random(*shape)), expected)
 
 
-def test_normalisation_and_its_gradient_equal_autodiff_of_the_moments(x64):
-    def plain(x, scale, offset):
-        mean, variance = x.mean((0, 1)), x.var((0, 1))
-        return (x - mean) / jnp.sqrt(variance + 1e-5) * scale + offset
-
-    arguments = 3 + random(5, 6, 4), random(4, seed=1), random(4, seed=2)
-    probe = random(5, 6, 4, seed=3)
-    expected = value_and_gradients(plain, probe, *arguments)
-    assert_same(value_and_gradients(generators.normalise, probe, *arguments), expected)
-
-
-def test_normalisation_of_a_constant_channel_is_its_offset():
-    x = jnp.full((4, 4, 2), 0.7)
-    value, gradients = value_and_gradients(generators.normalise, jnp.ones((4, 4, 2)), x, jnp.ones(2), jnp.ones(2))
-    np.testing.assert_allclose(value, 1, rtol=0, atol=1e-4)
-    assert all(np.isfinite(leaf).all() for leaf in gradients)
-
-
 NETWORKS = pytest.mark.parametrize(("name", "generator", "z"), [(name, *it) for name, it in GENERATORS.items()])
 
 

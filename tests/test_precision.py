@@ -8,7 +8,8 @@ from jax.extend import core
 from jax.lax import Precision
 
 from vdip_jax import Config, convolution, solver
-from vdip_jax.generators import ImageGenerator, generate, initial_parameters, normalise, parameter_vector
+from vdip_jax.generators import ImageGenerator, generate, initial_parameters, parameter_vector
+from vdip_jax.normalisation import normalise
 
 SMALL = dict(
     channels=8,

@@ -14,7 +14,19 @@ import scipy.signal
 from mosaics import both_come_to
 from programs import ROOT
 
-from vdip_jax import Config, Progress, Refusal, Result, answers, classical, finishing, solve, steps, uncertainty
+from vdip_jax import (
+    Config,
+    Progress,
+    Refusal,
+    Result,
+    alternation,
+    answers,
+    classical,
+    finishing,
+    solve,
+    steps,
+    uncertainty,
+)
 from vdip_jax.candidates import criterion
 
 CONFIG = Config(
@@ -324,7 +336,7 @@ def test_refined_answer_is_the_one_of_four_candidates_with_the_lowest_criterion(
         candidates.image[2:], refined_kernels, (network, (start + network) / 2), strict=True
     ):
         # Half of what the picture of the kernel before shows.
-        fitted = classical.fit_to(finish(GRAY[..., None], before)[..., 0], GRAY, before)
+        fitted = alternation.fit_to(finish(GRAY[..., None], before)[..., 0], GRAY, before)
         assert np.abs(fitted - before).max() > 1e-3
         np.testing.assert_allclose(kernel, (before + fitted) / 2, atol=1e-4)
         np.testing.assert_allclose(image, finish(GRAY[..., None], kernel)[..., 0], atol=1e-3)

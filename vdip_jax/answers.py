@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from vdip_jax import finishing, steps, uncertainty
+from vdip_jax.alternation import fit_to
 from vdip_jax.candidates import Candidates, compare, luma
-from vdip_jax.classical import Start, fit_to
+from vdip_jax.classical import Start
 from vdip_jax.config import Config
 from vdip_jax.objective import Posterior
 from vdip_jax.operators import observed_frame
