@@ -61,6 +61,17 @@ def test_all_of_it_is_restored_and_progress_told(photograph, restored):
     assert ((several.image - sharp) ** 2).mean() < 0.25 * ((y - sharp) ** 2).mean()
 
 
+def test_some_of_the_photograph_stays_where_the_kernel_is_doubtful(photograph, monkeypatch):
+    _, y = photograph
+    plan = Plan(y, PART, (7, 9))
+    # The data trusted as before, so that nothing else differs.
+    monkeypatch.setattr(completion.finishing, "fidelity", lambda y, kernel, doubtful: 3000.0)
+    sure = solved(plan)
+    doubtful = sure._replace(agreement=np.float32(0.3))
+    first, second = (complete(plan, it, Config.preset("instant"), "auto", 10**10).image for it in (sure, doubtful))
+    np.testing.assert_allclose(second, first + 0.3 * (y - first), atol=1e-5)
+
+
 def _around(tile):
     """What is missing around a tile."""
     return (tile.top, SIZE[0] - tile.top - tile.height), (tile.left, SIZE[1] - tile.left - tile.width)

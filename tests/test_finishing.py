@@ -31,3 +31,10 @@ def test_noise_of_a_blurred_image_is_measured(noise):
 def test_noisier_images_are_trusted_less():
     clean, noisy = (finishing.trust(jnp.asarray(photo(noise=noise)[1])) for noise in (0.0, 0.05))
     assert clean > 5 * noisy > 0
+
+
+@pytest.mark.parametrize(
+    ("agreement", "share"), [(np.nan, 0), (1, 0), (0.75, 0), (0.7, 0.15), (0.65, 0.3), (0.1, 0.3), (0, 0.3)]
+)
+def test_the_less_settings_agree_the_more_of_the_photograph_is_left(agreement, share):
+    np.testing.assert_allclose(finishing.reserve(agreement), share, atol=1e-6)

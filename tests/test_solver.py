@@ -342,6 +342,18 @@ def test_refined_answer_is_the_one_of_four_candidates_with_the_lowest_criterion(
         np.testing.assert_allclose(image, finish(GRAY[..., None], kernel)[..., 0], atol=1e-3)
 
 
+@pytest.mark.parametrize(("agreement", "left"), [(0.9, 0), (0.5, 0.3)])
+def test_some_of_the_photograph_stays_in_the_picture_of_a_doubtful_kernel(agreement, left):
+    y = photo(0)
+    image, kernel = y[::-1], jnp.asarray(KNOWN)
+    begun = classical.Start(image, kernel, jnp.asarray(True), jnp.asarray(agreement, jnp.float32))
+    result = answers.of_start(y, begun, Config.preset("instant"))
+    np.testing.assert_allclose(result.image, image + left * (y - image), atol=1e-6)
+    np.testing.assert_array_equal(result.candidates.image[0], image)
+    sure = uncertainty.refit(y, image, kernel)
+    assert (result.std > sure).all() if left else np.allclose(result.std, sure)
+
+
 def test_a_share_of_the_networks_image_is_in_the_answer(refined):
     better_by = refined.candidates.criterion[1] - refined.candidates.criterion[refined.choice]
     share = 1 / (1 + np.exp(better_by / 2))

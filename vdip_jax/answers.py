@@ -29,7 +29,8 @@ class Result(NamedTuple):
 
     Attributes:
       image: the sharp image, y's shape, in [0, 1]: the candidate with the lowest criterion, the classical estimate only
-        if by a margin, with a share of the network's image mixed in (`networks_share`).
+        if by a margin and, if doubtful, with some of y left in it (`finishing.reserve`); with a share of the network's
+        image mixed in (`networks_share`).
       std: standard deviation of its error a pixel and channel, y's shape, by `uncertainty.refit`, larger where the
         network's image differs; with `Config.std='posterior'` that of q(x), stale after an SSIM phase, since that loss
         does not see it, and zero for the point methods.
@@ -62,6 +63,7 @@ def of_start(y: jax.Array, begun: Start, config: Config) -> Result:
     std, no_loss = jnp.zeros_like(y), jnp.zeros(0, y.dtype)
     if config.std == "refit":
         std = jnp.where(begun.ok, uncertainty.refit(y, image, begun.kernel), std)
+    image, std = _mixed(image, std, y, finishing.reserve(begun.agreement), config)
     return Result(image, std, begun.kernel, no_loss, begun.ok, begun.agreement, jnp.zeros((), int), candidates)
 
 
@@ -79,15 +81,28 @@ def of_run(problem: Problem, state: State, begun: Start | None, config: Config) 
         usable = jnp.stack([begun.ok, True, True, begun.ok])
     candidates = compare(problem.y, images, kernels, usable)
     choice = best(candidates.criterion, ~problem.trusted)
-    share = networks_share(candidates.criterion, choice, config)
-    difference = images[network_candidate(config)] - images[choice]
-    std = frame(posterior.std)
+    image, std = images[choice], frame(posterior.std)
     if config.std == "refit":
-        std = uncertainty.refit(problem.y, images[choice], kernels[choice])
-        std = uncertainty.widened(std, difference, share)
-    ok, agreement = state.ok & newest_finite, jnp.full((), jnp.nan, std.dtype) if begun is None else begun.agreement
-    image = images[choice] + share * difference
+        std = uncertainty.refit(problem.y, image, kernels[choice])
+    agreement = jnp.full((), jnp.nan, std.dtype)
+    if begun is not None:
+        agreement = begun.agreement
+        reserve = jnp.where(choice == 0, finishing.reserve(agreement), 0)
+        image, std = _mixed(image, std, problem.y, reserve, config)
+    share = networks_share(candidates.criterion, choice, config)
+    image, std = _mixed(image, std, images[network_candidate(config)], share, config)
+    ok = state.ok & newest_finite
     return Result(image, std, kernels[choice], state.loss, ok, agreement, choice, candidates)
+
+
+def _mixed(
+    image: jax.Array, std: jax.Array, other: jax.Array, share: jax.Array, config: Config
+) -> tuple[jax.Array, jax.Array]:
+    """An answer [H, W, C] with a share of another one in it, and its standard deviation where it is made anew."""
+    difference = other - image
+    if config.std == "refit":
+        std = uncertainty.widened(std, difference, share)
+    return image + share * difference, std
 
 
 def _finished(problem: Problem, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:

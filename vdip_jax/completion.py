@@ -83,10 +83,19 @@ def tile_side(plan: Plan, kernel_size: tuple[int, ...], limit: int) -> int:
 
 
 def _classically(plan: Plan, estimate: Estimate) -> Callable[[np.ndarray], np.ndarray]:
-    """What restores a tile [H, W, C] by `nonblind`, with the weight of the data that fits the part."""
+    """What restores a tile [H, W, C] by `nonblind`, with the weight of the data that fits the part.
+
+    Of a doubtful kernel's picture only so much is taken as the rest, `finishing.reserve`, leaves.
+    """
     kernel, y = jnp.asarray(estimate.kernel), jnp.asarray(_planes(plan.y))
     fidelity = finishing.fidelity(y, kernel, bool(estimate.agreement < finishing.UNSURE))
-    return lambda tile: np.asarray(nonblind.deconvolve(jnp.asarray(tile), kernel, fidelity=fidelity))
+    reserve = float(finishing.reserve(float(estimate.agreement)))
+
+    def restore(tile: np.ndarray) -> np.ndarray:
+        image = np.asarray(nonblind.deconvolve(jnp.asarray(tile), kernel, fidelity=fidelity))
+        return image + reserve * (tile - image)
+
+    return restore
 
 
 def _already(plan: Plan, estimate: Estimate, config: Config) -> Callable[[np.ndarray], np.ndarray]:

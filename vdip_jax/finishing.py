@@ -20,6 +20,9 @@ _NOISE_WEIGHT = 3.0
 # down to the least share (docs/refinement.md).
 UNSURE = 0.85
 _LEAST_SHARE = 1 / 9
+# The most of the photograph that is left in the picture of a doubtful kernel; all of that if settings agree by no more
+# than the first number, nothing from the second on (docs/refinement.md).
+_RESERVE, _RESERVED_IN_FULL, _RESERVED_NO_MORE = 0.3, 0.65, 0.75
 
 
 def finish(y: jax.Array, kernel: jax.Array, doubtful: bool | jax.Array = False) -> jax.Array:
@@ -34,6 +37,16 @@ def fidelity(y: jax.Array, kernel: jax.Array, doubtful: bool | jax.Array = False
     Of a `doubtful` kernel the errors show as ghosts: less trusted then, as long as the criterion prefers it.
     """
     return _share_of_trust(luma(y), kernel, doubtful) * trust(y)
+
+
+def reserve(agreement: float | jax.Array) -> jax.Array:
+    """How much of the photograph is to be left in the picture that a kernel makes, by the agreement on the kernel.
+
+    A wrong kernel's picture errs as much as the photograph does, and in another way: their mean is nearer to the truth.
+    Nothing with a known kernel, of which the agreement is NaN.
+    """
+    doubt = (_RESERVED_NO_MORE - agreement) / (_RESERVED_NO_MORE - _RESERVED_IN_FULL)
+    return _RESERVE * jnp.nan_to_num(jnp.clip(doubt, 0, 1))
 
 
 def noise_level(gray: jax.Array) -> jax.Array:
