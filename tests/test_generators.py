@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from probes import assert_same, random, value_and_gradients
 
 from vdip_jax import generators
 from vdip_jax.generators import (
@@ -16,8 +17,6 @@ from vdip_jax.generators import (
     parameter_vector,
 )
 
-# Differences of one formula's two ways to compute it, float64 and numbers of order 1 to 100.
-ROUNDING = 1e-12
 IMAGE = ImageGenerator(features=6, channels=8, skip_channels=4, num_levels=2, nonlocal_from=1)
 KERNEL = KernelGenerator(hidden=16, kernel_size=(5, 3))
 Z_IMAGE = np.zeros((13, 14, 3), np.float32)
@@ -33,26 +32,6 @@ def initial(quick_compilation):
     """What `initial_parameters` draws for both networks."""
     draw = jax.jit(initial_parameters, static_argnums=0)
     return {name: draw(generator, jax.random.key(1), z) for name, (generator, z) in GENERATORS.items()}
-
-
-def random(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape)
-
-
-def value_and_gradients(function, probe, *arguments):
-    """The value, and the gradients of its inner product with `probe`."""
-
-    @jax.jit
-    def run(*arguments):
-        value, pull = jax.vjp(function, *arguments)
-        return value, pull(probe)
-
-    return run(*arguments)
-
-
-def assert_same(first, second):
-    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=ROUNDING * max(1, np.abs(b).max()))
 
 
 @pytest.mark.parametrize("shape", [(8, 10), (7, 9), (9, 6)])

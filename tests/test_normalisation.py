@@ -1,32 +1,14 @@
 """The networks' normalisation and its written-out gradient against autodiff of the plain formula."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from probes import assert_same, random, value_and_gradients
 
 from vdip_jax import normalisation
 from vdip_jax.normalisation import normalise
 
-# Differences of one formula's two ways to compute it, float64 and numbers of order 1 to 100.
-ROUNDING = 1e-12
-
 pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
-def random(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape)
-
-
-def value_and_gradients(function, probe, *arguments):
-    """The value, and the gradients of its inner product with `probe`."""
-
-    @jax.jit
-    def run(*arguments):
-        value, pull = jax.vjp(function, *arguments)
-        return value, pull(probe)
-
-    return run(*arguments)
 
 
 @pytest.mark.parametrize("slope", [1, 0.2])
@@ -44,8 +26,7 @@ def test_value_and_gradient_equal_autodiff_of_the_moments(x64, monkeypatch, slop
 
     arguments, probe = (3 + random(5, 6, 4), random(4, seed=1), random(4, seed=2)), random(5, 6, 4, seed=3)
     expected, got = (value_and_gradients(f, probe, *arguments) for f in (plain, written_out))
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=ROUNDING * max(1, np.abs(b).max()))
+    assert_same(got, expected)
 
 
 def test_a_constant_channel_becomes_its_offset():
