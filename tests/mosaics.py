@@ -41,9 +41,9 @@ def photo(channels=1, kernel=None, noise=0.0, seed=0):
 
 
 def both_come_to(estimates):
-    """What `classical._coarse_to_fine` is replaced by: each search finds these kernels [N, kh, kw]."""
+    """What `classical._searched` is replaced by: each search finds these kernels [N, kh, kw]."""
 
-    def coarse_to_fine(gray, _):
+    def searched(gray, _):
         return jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), finishing.judged(gray, estimates))
 
-    return coarse_to_fine
+    return searched

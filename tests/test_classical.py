@@ -57,7 +57,7 @@ def test_collapsed_kernels_are_of_no_use_and_one_that_is_not_wins(monkeypatch, c
     bad[4, 4] = {"delta": 1.0, "empty": 0.0, "nan": np.nan}[collapsed]
     for other, ok in ((bad, False), (stroke(), True)):
         estimates = jnp.asarray(np.stack([bad, other]), jnp.float32)
-        monkeypatch.setattr(classical, "_coarse_to_fine", both_come_to(estimates))
+        monkeypatch.setattr(classical, "_searched", both_come_to(estimates))
         start = classical.deblur(jnp.asarray(y), KERNEL_SIZE)
         assert bool(start.ok) is ok
     assert metrics.kernel_error(np.asarray(start.kernel), stroke()).ncc > 0.9
@@ -66,8 +66,8 @@ def test_collapsed_kernels_are_of_no_use_and_one_that_is_not_wins(monkeypatch, c
 def test_the_worse_half_goes_on_from_the_better_one_at_the_coarsest_scale_in_each_of_two_groups(monkeypatch):
     calls = []
 
-    def scale(gray, estimates, trials, before, image_size):
-        assert before == 5 * sizes.index(image_size)
+    def scale(gray, estimates, trials, before, image_size, at_once):
+        assert before == 5 * sizes.index(image_size) and 2 * at_once == len(estimates)
         calls.append((image_size, np.asarray(estimates), np.asarray(trials.keep)))
         # Later trials are better, by more than what the width of their kernels weighs; a kernel is told by its number.
         number = jnp.arange(len(estimates), dtype=jnp.float32)
@@ -77,7 +77,7 @@ def test_the_worse_half_goes_on_from_the_better_one_at_the_coarsest_scale_in_eac
     monkeypatch.setattr(classical, "_scale", scale)
     sizes = [size for size, _ in classical.scales(SIZE, (15, 15))]
     assert len(sizes) == 4
-    found = classical._coarse_to_fine(jnp.zeros(SIZE), (15, 15))
+    found = classical._coarse_to_fine(jnp.zeros(SIZE), (15, 15), classical._WIDTHS)
     assert [size for size, *_ in calls] == [size for size in sizes[:-2] for _ in range(2)] + sizes[-2:]
     np.testing.assert_array_equal(calls[1][1][:, 0, 0], [3, 4, 3, 4, 7, 8, 7, 8, 11, 12, 11, 12, 15, 16, 15, 16])
     np.testing.assert_array_equal(calls[3][1][:, 0, 0], [5, 6, 7, 8] * 2 + [13, 14, 15, 16] * 2)
@@ -124,7 +124,7 @@ def test_agreement_is_how_alike_the_best_kernel_and_the_one_least_like_it_are(mo
     agreements = []
     for estimates in ((right, moved, right), (wrong, moved, right), (right, moved, useless)):
         estimates = jnp.asarray(np.stack(estimates), jnp.float32)
-        monkeypatch.setattr(classical, "_coarse_to_fine", both_come_to(estimates))
+        monkeypatch.setattr(classical, "_searched", both_come_to(estimates))
         agreements.append(float(classical.deblur(jnp.asarray(y), KERNEL_SIZE).agreement))
     expected = np.sqrt(1 / 81 / (right**2).sum())
     np.testing.assert_allclose(agreements, [1, expected, 0], atol=1e-4)

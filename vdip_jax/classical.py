@@ -11,6 +11,7 @@ the picture.
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -22,6 +23,7 @@ from vdip_jax.alternation import few_gradients, fit, fit_to, if_any
 from vdip_jax.candidates import Candidates, luma
 from vdip_jax.checks import Refusal
 from vdip_jax.finishing import UNSURE, finish, judged
+from vdip_jax.threads import leave_cores_idle, side_by_side
 
 _RATIO = 2**-0.5
 # The coarsest kernel is about this wide: three pixels hold no shape yet.
@@ -101,7 +103,7 @@ def estimate(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
     """Estimate the kernel of a blurred image [H, W], as `deblur` does."""
     # The programs of each scale are shared by all that call this only if all do it with one precision.
     with jax.default_matmul_precision("float32"):
-        return _polished(gray, _coarse_to_fine(gray, kernel_size))
+        return _polished(gray, _searched(gray, kernel_size))
 
 
 def scales(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
@@ -128,26 +130,34 @@ def _suffices(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> bool
     return all(n >= 2 * k + 4 for n, k in zip(image_size, kernel_size, strict=True))
 
 
-def _coarse_to_fine(gray: jax.Array, kernel_size: tuple[int, int]) -> Candidates:
-    """What the trials of each search [S, N] come to at the finest scale, where only the better half goes."""
+def _searched(gray: jax.Array, kernel_size: tuple[int, int]) -> Candidates:
+    """What each search comes to [S, N], as `_coarse_to_fine` has it."""
+    if not leave_cores_idle(gray):
+        return _coarse_to_fine(gray, kernel_size, _WIDTHS)
+    found = side_by_side(lambda width: _coarse_to_fine(gray, kernel_size, (width,)), _WIDTHS)
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
+
+
+def _coarse_to_fine(gray: jax.Array, kernel_size: tuple[int, int], widths: Sequence[float]) -> Candidates:
+    """What the trials of searches [S, N] with these `widths` come to at the finest scale, the better half of each."""
     sizes = scales((gray.shape[0], gray.shape[1]), kernel_size)
-    trials = Trial(*np.array([(*trial, width) for width in _WIDTHS for trial in _TRIALS], gray.dtype).T)
+    trials = Trial(*np.array([(*trial, width) for width in widths for trial in _TRIALS], gray.dtype).T)
     kh, kw = sizes[0][1]
     # Two pixels, for one alone would already explain everything.
     estimates = np.zeros((len(trials.width), kh, kw), gray.dtype)
     estimates[:, kh // 2, kw // 2 : kw // 2 + 2] = 1 / min(kw, 2)
     for level, (image_size, size) in enumerate(sizes):
         finer = len(sizes) - 1 - level
-        groups = len(_WIDTHS) * (1 if finer < min(_JOINED_SCALES, len(sizes) - 1) else _GROUPS)
+        groups = len(widths) * (1 if finer < min(_JOINED_SCALES, len(sizes) - 1) else _GROUPS)
         if finer >= 2:
             # Twice: the coarse scales cost little, and a kernel that went wrong there stays wrong.
-            found = _scale(gray, estimates, trials, level * _ROUNDS, image_size)
+            found = _scale(gray, estimates, trials, level * _ROUNDS, image_size, len(estimates) // len(widths))
             estimates, trials = _carried(found.kernel, found.criterion, trials, groups, size)
-        found = _scale(gray, estimates, trials, level * _ROUNDS, image_size)
+        found = _scale(gray, estimates, trials, level * _ROUNDS, image_size, len(estimates) // len(widths))
         if finer:
             next_size = sizes[level + 1][1]
             estimates, trials = _carried(found.kernel, found.criterion, trials, groups, next_size, finer == 1)
-    return jax.tree.map(lambda leaf: leaf.reshape(len(_WIDTHS), -1, *leaf.shape[1:]), found)
+    return jax.tree.map(lambda leaf: leaf.reshape(len(widths), -1, *leaf.shape[1:]), found)
 
 
 @functools.partial(jax.jit, static_argnames=("groups", "size", "halved"))
@@ -177,13 +187,18 @@ def _ranking(estimates: jax.Array, criterion: jax.Array, width: float | jax.Arra
     return jnp.where(jnp.isfinite(criterion), criterion + width * narrowness, jnp.inf)
 
 
-@functools.partial(jax.jit, static_argnames="image_size")
+@functools.partial(jax.jit, static_argnames=("image_size", "at_once"))
 def _scale(
-    gray: jax.Array, estimates: jax.Array, trials: Trial, before: int | jax.Array, image_size: tuple[int, int]
+    gray: jax.Array,
+    estimates: jax.Array,
+    trials: Trial,
+    before: int | jax.Array,
+    image_size: tuple[int, int],
+    at_once: int,
 ) -> Candidates:
     """Rounds of image and kernel at one scale, each trial from its estimate [kh, kw]; what they come to.
 
-    `before`: the number of rounds at coarser scales.
+    `before`: the number of rounds at coarser scales. `at_once`: of the trials, one search after the other, for memory.
     """
     if image_size != gray.shape:
         gray = jax.image.resize(gray, image_size, "linear")
@@ -202,8 +217,7 @@ def _scale(
 
         return jax.lax.fori_loop(0, _ROUNDS, one, estimate)
 
-    # One search after the other, for memory.
-    return judged(gray, jax.lax.map(rounds, (estimates, trials), batch_size=len(estimates) // len(_WIDTHS)))
+    return judged(gray, jax.lax.map(rounds, (estimates, trials), batch_size=at_once))
 
 
 @jax.jit

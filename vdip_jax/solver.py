@@ -14,6 +14,7 @@ from vdip_jax.answers import Result
 from vdip_jax.classical import Start
 from vdip_jax.config import Config
 from vdip_jax.steps import Problem, State
+from vdip_jax.threads import leave_cores_idle, side_by_side
 
 # A chunk should last about this long: long enough to cost nothing, short enough for progress and Ctrl-C.
 _SECONDS_A_CHUNK = 2.0
@@ -223,6 +224,9 @@ def _start(
             return classical.deblur(y, kernel_size)
         return Start(finishing.finish(y, kernel), kernel, jnp.ones((), bool), jnp.full((), jnp.nan, y.dtype))
 
+    if shards == 1 and leave_cores_idle(images, kernel):
+        begun = side_by_side(_over_images(one, 0), list(images))
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *begun)
     return _over_images(one, shards)(images)
 
 

@@ -1,0 +1,60 @@
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from mosaics import KERNEL_SIZE, photo
+
+from vdip_jax import classical, threads
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    monkeypatch.setattr(threads, "_num_cores", lambda: 2)
+
+
+def test_pieces_are_worked_on_at_the_same_time_and_come_back_in_their_order(two_cores):
+    both_are_here = threading.Barrier(2, timeout=60)
+
+    def wait(piece):
+        both_are_here.wait()
+        return 2 * piece
+
+    assert threads.side_by_side(wait, [1, 2, 3, 4]) == [2, 4, 6, 8]
+
+
+def test_settings_of_the_calling_thread_hold_and_nothing_is_shared_out_again(two_cores):
+    def look(_):
+        precision = jax.config.jax_default_matmul_precision
+        return jnp.ones(1, float).dtype, precision, threads.leave_cores_idle(jnp.ones(1))
+
+    with jax.enable_x64(True), jax.default_matmul_precision("bfloat16"):
+        assert threads.side_by_side(look, [0, 1]) == [(jnp.float64, "bfloat16", False)] * 2
+    assert threads.side_by_side(look, [0])[0][0] == jnp.float32
+    assert threads.leave_cores_idle(jnp.ones(1))
+
+
+def test_what_goes_wrong_with_a_piece_is_raised(two_cores):
+    with pytest.raises(ZeroDivisionError):
+        threads.side_by_side(lambda piece: 1 / piece, [1, 0])
+
+
+def test_neither_what_is_traced_nor_a_single_core_is_shared_out(monkeypatch, two_cores):
+    seen = []
+    jax.jit(lambda x: seen.append(threads.leave_cores_idle(x)) or x)(jnp.ones(1))
+    jax.vmap(lambda x: seen.append(threads.leave_cores_idle(x)) or x)(jnp.ones(1))
+    monkeypatch.setattr(threads, "_num_cores", lambda: 1)
+    assert [*seen, threads.leave_cores_idle(jnp.ones(1))] == [False] * 3
+
+
+def test_a_start_is_the_same_by_searches_in_turn_and_side_by_side(monkeypatch):
+    _, y = photo()
+    starts = []
+    for cores in (1, 2):
+        monkeypatch.setattr(threads, "_num_cores", lambda cores=cores: cores)
+        starts.append(classical.deblur(jnp.asarray(y), KERNEL_SIZE))
+    one, two = starts
+    np.testing.assert_allclose(one.kernel, two.kernel, atol=1e-5)
+    np.testing.assert_allclose(one.image, two.image, atol=1e-3)
+    np.testing.assert_allclose(one.agreement, two.agreement, atol=1e-3)
