@@ -105,6 +105,7 @@ def readme(runs: list[Run]) -> str:
         "| `python benchmarks/curve.py` | how good the answer is if a run ends after so many seconds |",
         "| `python benchmarks/warm.py` | how good the answer is after so many steps, from a start and from none |",
         "| `python benchmarks/photographs.py` | a data set of sharp photographs, blurred anew |",
+        "| `python benchmarks/starts.py` | seconds of a start alone and in a batch |",
         "| `python benchmarks/kernel_sizes.py` | what a kernel size that was not known costs |",
         "| `python benchmarks/seeds.py OUTPUT` | how good the choice among seeds is |",
         "| `python benchmarks/large.py` | a photograph of 12 megapixels from end to end: time, memory, gain |",
