@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ import numpy as np
 from absl import app, flags
 
 from vdip_jax import Config, datasets, solve
+from vdip_jax.images import write_text
 from vdip_jax.runtime import commit, describe, use_compile_cache
 
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data set.", required=True)
@@ -30,7 +32,7 @@ def main(argv: Sequence[str]) -> None:
     """Print a row a size of kernel, then the largest and the mean over the images."""
     use_compile_cache()
     dataset = datasets.find_dataset(Path(_DATA_DIR.value))
-    alike: dict[tuple[int, ...], list[tuple[str, np.ndarray]]] = defaultdict(list)
+    alike: dict[tuple[tuple[int, ...], ...], list[tuple[str, np.ndarray]]] = defaultdict(list)
     for pair in datasets.choose(dataset, argv[1:] or ["*"]):
         case = datasets.load_case(dataset, pair)
         alike[case.y.shape, case.kernel.shape].append((pair.name, case.y))
@@ -41,10 +43,10 @@ def main(argv: Sequence[str]) -> None:
     if _JSON.value:
         about = {"what": f"Seconds of instant, {len(alone)} images, alone and in batches", "dataset": dataset.name}
         about |= {"title": dataset.title, "command": " ".join(["python", *sys.argv]), "commit": commit()}
-        Path(_JSON.value).write_text(json.dumps({**about, "rows": rows, **describe()}, indent=1) + "\n")
+        write_text(Path(_JSON.value), json.dumps({**about, "rows": rows, **describe()}, indent=1) + "\n")
 
 
-def row(size: tuple[int, int], some: Sequence[tuple[str, np.ndarray]]) -> dict[str, object]:
+def row(size: tuple[int, int], some: Sequence[tuple[str, np.ndarray]]) -> dict[str, Any]:
     """The least seconds of each image [H, W] or [H, W, C] alone and of all in one batch, with a kernel of `size`."""
     images = [jnp.asarray(y.reshape(*y.shape[:2], -1), jnp.float32) for _, y in some]
     batch = jnp.stack(images)

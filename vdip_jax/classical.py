@@ -148,12 +148,13 @@ def _coarse_to_fine(gray: jax.Array, kernel_size: tuple[int, int], widths: Seque
     estimates[:, kh // 2, kw // 2 : kw // 2 + 2] = 1 / min(kw, 2)
     for level, (image_size, size) in enumerate(sizes):
         finer = len(sizes) - 1 - level
+        at_once = len(estimates) // len(widths)
         groups = len(widths) * (1 if finer < min(_JOINED_SCALES, len(sizes) - 1) else _GROUPS)
         if finer >= 2:
             # Twice: the coarse scales cost little, and a kernel that went wrong there stays wrong.
-            found = _scale(gray, estimates, trials, level * _ROUNDS, image_size, len(estimates) // len(widths))
+            found = _scale(gray, estimates, trials, level * _ROUNDS, image_size, at_once)
             estimates, trials = _carried(found.kernel, found.criterion, trials, groups, size)
-        found = _scale(gray, estimates, trials, level * _ROUNDS, image_size, len(estimates) // len(widths))
+        found = _scale(gray, estimates, trials, level * _ROUNDS, image_size, at_once)
         if finer:
             next_size = sizes[level + 1][1]
             estimates, trials = _carried(found.kernel, found.criterion, trials, groups, next_size, finer == 1)

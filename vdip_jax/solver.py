@@ -224,6 +224,7 @@ def _start(
             return classical.deblur(y, kernel_size)
         return Start(finishing.finish(y, kernel), kernel, jnp.ones((), bool), jnp.full((), jnp.nan, y.dtype))
 
+    # A program of several images takes a CPU longer than as many of one.
     if shards == 1 and leave_cores_idle(images, kernel):
         begun = side_by_side(_over_images(one, 0), list(images))
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *begun)
