@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.signal
 
-from vdip_jax import finishing
+from vdip_jax import classical, finishing
 
 SIZE, KERNEL_SIZE = (96, 100), (9, 9)
 
@@ -40,10 +40,17 @@ def photo(channels=1, kernel=None, noise=0.0, seed=0):
     return sharp[kh // 2 : kh // 2 + SIZE[0], kw // 2 : kw // 2 + SIZE[1]], y.clip(0, 1).astype(np.float32)
 
 
-def both_come_to(estimates):
+def all_come_to(estimates):
     """What `classical._searched` is replaced by: each search finds these kernels [N, kh, kw]."""
 
-    def searched(gray, _):
-        return jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), finishing.judged(gray, estimates))
+    def searched(gray, _, widths):
+        return jax.tree.map(lambda leaf: jnp.stack([leaf] * len(widths)), finishing.judged(gray, estimates))
 
     return searched
+
+
+def comes_to(kernel, agreement):
+    """What `classical.estimate` is made to give."""
+    return classical.Found(
+        jnp.asarray(kernel), jnp.array(True), jnp.array(agreement), jnp.array(-14.0), jnp.array(agreement < 0.85)
+    )

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from mosaics import KERNEL_SIZE, SIZE, both_come_to, photo, stroke
+from mosaics import KERNEL_SIZE, SIZE, all_come_to, photo, stroke
 
 from vdip_jax import classical, datasets, metrics
 from vdip_jax.candidates import Candidates
@@ -57,7 +57,7 @@ def test_collapsed_kernels_are_of_no_use_and_one_that_is_not_wins(monkeypatch, c
     bad[4, 4] = {"delta": 1.0, "empty": 0.0, "nan": np.nan}[collapsed]
     for other, ok in ((bad, False), (stroke(), True)):
         estimates = jnp.asarray(np.stack([bad, other]), jnp.float32)
-        monkeypatch.setattr(classical, "_searched", both_come_to(estimates))
+        monkeypatch.setattr(classical, "_searched", all_come_to(estimates))
         start = classical.deblur(jnp.asarray(y), KERNEL_SIZE)
         assert bool(start.ok) is ok
     assert metrics.kernel_error(np.asarray(start.kernel), stroke()).ncc > 0.9
@@ -113,7 +113,7 @@ def test_the_second_search_has_to_be_better_by_a_margin(monkeypatch, criterion, 
     )
     # Nothing is found in the second look, so that the chosen kernel stays.
     monkeypatch.setattr(classical, "fit_to", lambda image, gray, kernel: kernel)
-    found = classical._polished.__wrapped__(jnp.asarray(y[..., 0]), searched)
+    found = classical._polished.__wrapped__(jnp.asarray(y[..., 0]), searched, classical._WIDTHS)
     np.testing.assert_array_equal(found.kernel, [narrow, wide][chosen])
 
 
@@ -124,10 +124,54 @@ def test_agreement_is_how_alike_the_best_kernel_and_the_one_least_like_it_are(mo
     agreements = []
     for estimates in ((right, moved, right), (wrong, moved, right), (right, moved, useless)):
         estimates = jnp.asarray(np.stack(estimates), jnp.float32)
-        monkeypatch.setattr(classical, "_searched", both_come_to(estimates))
+        monkeypatch.setattr(classical, "_searched", all_come_to(estimates))
         agreements.append(float(classical.deblur(jnp.asarray(y), KERNEL_SIZE).agreement))
     expected = np.sqrt(1 / 81 / (right**2).sum())
     np.testing.assert_allclose(agreements, [1, expected, 0], atol=1e-4)
+
+
+BLOB, LINE = np.zeros(KERNEL_SIZE, np.float32), np.zeros(KERNEL_SIZE, np.float32)
+BLOB[4:6, 4:6], LINE[:, 4] = 1 / 4, 1 / 9
+
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize(
+    ("first", "third", "searches", "doubtful"),
+    [
+        # Trials that agree on the right kernel leave no doubt.
+        ((stroke(), stroke()), (LINE, LINE), 1, False),
+        # They do not agree.
+        ((BLOB, stroke().T), (stroke(), stroke()), 2, False),
+        # They agree on what leaves much unexplained.
+        ((LINE, LINE), (stroke(), stroke()), 2, False),
+        # The third one finds no better one.
+        ((stroke(), BLOB), (LINE, LINE), 2, True),
+    ],
+)
+def test_where_two_searches_leave_doubt_a_third_is_believed_if_it_is_better(
+    monkeypatch, traced, first, third, searches, doubtful
+):
+    _, y = photo(noise=0.01)
+    asked = []
+
+    def searched(gray, size, widths):
+        asked.append(widths)
+        kernels = first if len(asked) == 1 else third
+        return all_come_to(jnp.asarray(np.stack(kernels), jnp.float32))(gray, size, widths)
+
+    monkeypatch.setattr(classical, "_searched", searched)
+    # Nothing is found in the second look, so that the chosen kernel stays.
+    monkeypatch.setattr(classical, "fit_to", lambda image, gray, kernel: kernel)
+    monkeypatch.setattr(classical, "_polished", classical._polished.__wrapped__)
+
+    def estimate(gray):
+        return classical.estimate(gray, KERNEL_SIZE)
+
+    found = (jax.jit(estimate) if traced else estimate)(jnp.asarray(y[..., 0]))
+    # A trace cannot look at what it makes: there the third is always made.
+    assert asked == [classical._WIDTHS, classical._IN_DOUBT][: 2 if traced else searches]
+    np.testing.assert_allclose(found.kernel, stroke(), atol=1e-6)
+    assert bool(found.doubtful) is doubtful
 
 
 # The last one comes to 4.5 to 5.3 dB and 0.73 to 0.77, as sums are rounded, by one processor or another.

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from mosaics import mosaic
+from mosaics import comes_to, mosaic
 
 from vdip_jax import classical
 from vdip_jax.operators import blur
@@ -38,7 +38,7 @@ def shows(monkeypatch):
         def estimate(gray, kernel_size):
             assert kernel_size == (FRAME, FRAME) and gray.shape == (100, 100)
             extent, agreement = next(given)
-            return classical.Found(box(*extent), jnp.array(True), jnp.array(agreement))
+            return comes_to(box(*extent), agreement)
 
         monkeypatch.setattr(classical, "estimate", estimate)
 
@@ -106,7 +106,7 @@ def test_smaller_pictures_show_more_around_the_part(monkeypatch):
 
     def estimate(gray, kernel_size):
         seen.append(gray)
-        return classical.Found(box(5, 5), jnp.array(True), jnp.array(0.9))
+        return comes_to(box(5, 5), 0.9)
 
     monkeypatch.setattr(classical, "estimate", estimate)
     picture = np.random.default_rng(0).random((300, 500)).astype(np.float32)

@@ -5,8 +5,8 @@ Pan, Hu, Su and Yang, CVPR 2014), the kernel fits its gradients by least squares
 One setting suits few images: several are tried side by side, what they give is compared without a truth, and at every
 scale the worse half goes on from the kernels of the better one. At coarse scales two groups do so, each by itself, for
 one wrong kernel must not spread to all; where the last ones agree, the kernel is likely right. All of it is done by two
-searches, one of which does not let a narrow kernel win, as the other often does (docs/refinement.md). `finishing` makes
-the picture.
+searches, one of which does not let a narrow kernel win, as the other often does, and where that leaves doubt by a third
+(docs/refinement.md). `finishing` makes the picture.
 """
 
 import functools
@@ -20,9 +20,9 @@ import numpy as np
 
 from vdip_jax import kernels, periodic
 from vdip_jax.alternation import few_gradients, fit, fit_to, if_any
-from vdip_jax.candidates import Candidates, luma
-from vdip_jax.checks import Refusal
-from vdip_jax.finishing import UNSURE, finish, judged
+from vdip_jax.candidates import Candidates, luma, unexplained
+from vdip_jax.checks import Refusal, is_concrete
+from vdip_jax.finishing import UNSURE, finish, judged, noise_level
 from vdip_jax.threads import leave_cores_idle, side_by_side
 
 _RATIO = 2**-0.5
@@ -49,6 +49,9 @@ class Trial(NamedTuple):
 # margin at the end, with the last weight (docs/refinement.md).
 _WIDTHS = (0.0, 2.0)
 _MARGIN, _WIDTH_AT_LAST = 1.25, 2.0
+# A third search, between the two, where their trials do not agree or what the kernel leaves unexplained is more than so
+# many times the noise (root mean square); believed if its criterion is lower.
+_IN_DOUBT, _UNEXPLAINED = (1.0,), 3.0
 # sparsity, decay, keep; one group after the other
 _GROUPS = 2
 # At so many of the finest scales, and never at the coarsest, the groups are one.
@@ -78,11 +81,17 @@ class Start(NamedTuple):
 
 
 class Found(NamedTuple):
-    """An estimated `kernel` [kh, kw], whether it is of any use, and the `agreement` of the trials, 1 if equal."""
+    """An estimated `kernel` [kh, kw], whether it is of any use, and the `agreement` of the trials, 1 if equal.
+
+    `criterion`: that of the picture by which kernels are compared; `doubtful`: whether the trials do not agree or that
+    picture leaves much unexplained.
+    """
 
     kernel: jax.Array
     ok: jax.Array
     agreement: jax.Array
+    criterion: jax.Array
+    doubtful: jax.Array
 
 
 def deblur(y: jax.Array, kernel_size: tuple[int, int]) -> Start:
@@ -95,15 +104,20 @@ def deblur(y: jax.Array, kernel_size: tuple[int, int]) -> Start:
     Returns:
       A `Start`; not `ok` where every trial collapsed into a kernel that blurs nothing, or nothing finite came out.
     """
-    kernel, ok, agreement = estimate(luma(y), kernel_size)
-    return Start(finish(y, kernel, agreement < UNSURE), kernel, ok, agreement)
+    found = estimate(luma(y), kernel_size)
+    return Start(finish(y, found.kernel, found.agreement < UNSURE), found.kernel, found.ok, found.agreement)
 
 
 def estimate(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
     """Estimate the kernel of a blurred image [H, W], as `deblur` does."""
     # The programs of each scale are shared by all that call this only if all do it with one precision.
     with jax.default_matmul_precision("float32"):
-        return _polished(gray, _searched(gray, kernel_size))
+        found = _polished(gray, _searched(gray, kernel_size, _WIDTHS), _WIDTHS)
+        if is_concrete(found) and not found.doubtful:
+            return found
+        again = _polished(gray, _searched(gray, kernel_size, _IN_DOUBT), _IN_DOUBT)
+        better = found.doubtful & (again.criterion < found.criterion)
+        return jax.tree.map(lambda new, old: jnp.where(better, new, old), again, found)
 
 
 def scales(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
@@ -130,11 +144,11 @@ def _suffices(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> bool
     return all(n >= 2 * k + 4 for n, k in zip(image_size, kernel_size, strict=True))
 
 
-def _searched(gray: jax.Array, kernel_size: tuple[int, int]) -> Candidates:
+def _searched(gray: jax.Array, kernel_size: tuple[int, int], widths: Sequence[float]) -> Candidates:
     """What each search comes to [S, N], as `_coarse_to_fine` has it."""
-    if not leave_cores_idle(gray):
-        return _coarse_to_fine(gray, kernel_size, _WIDTHS)
-    found = side_by_side(lambda width: _coarse_to_fine(gray, kernel_size, (width,)), _WIDTHS)
+    if len(widths) == 1 or not leave_cores_idle(gray):
+        return _coarse_to_fine(gray, kernel_size, widths)
+    found = side_by_side(lambda width: _coarse_to_fine(gray, kernel_size, (width,)), widths)
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
 
 
@@ -221,21 +235,24 @@ def _scale(
     return judged(gray, jax.lax.map(rounds, (estimates, trials), batch_size=at_once))
 
 
-@jax.jit
-def _polished(gray: jax.Array, searched: Candidates) -> Found:
+@functools.partial(jax.jit, static_argnames="widths")
+def _polished(gray: jax.Array, searched: Candidates, widths: tuple[float, ...]) -> Found:
     """The best kernel; a better image shows more of it: once more against that one, if that is any better."""
-    firsts = jax.vmap(_ranking)(searched.kernel, searched.criterion, jnp.array(_WIDTHS)).argmin(1)
-    each = np.arange(len(_WIDTHS))
+    firsts = jax.vmap(_ranking)(searched.kernel, searched.criterion, jnp.array(widths)).argmin(1)
+    each = np.arange(len(widths))
     at_last = _ranking(searched.kernel[each, firsts], searched.criterion[each, firsts], _WIDTH_AT_LAST)
     search = at_last.at[1:].add(_MARGIN).argmin()
-    found, best = jax.tree.map(lambda leaf: leaf[search], searched), firsts[search]
-    kernel = found.kernel[best]
-    again = judged(gray, fit_to(found.image[best][..., 0], gray, kernel)[None])
-    better = jnp.where(again.criterion[0] < found.criterion[best], again.kernel[0], kernel)
+    found = jax.tree.map(lambda leaf: leaf[search], searched)
+    best = jax.tree.map(lambda leaf: leaf[firsts[search]], found)
+    again = jax.tree.map(lambda leaf: leaf[0], judged(gray, fit_to(best.image[..., 0], gray, best.kernel)[None]))
+    better = again.criterion < best.criterion
+    image, kernel, criterion = jax.tree.map(lambda new, old: jnp.where(better, new, old), again, best)
     # How alike the best one and that least like it are.
-    alike = jax.vmap(kernels.likeness, (0, None))(found.kernel, kernel).min()
+    alike = jax.vmap(kernels.likeness, (0, None))(found.kernel, best.kernel).min()
     finite = jnp.isfinite(found.criterion)
-    return Found(better, finite[best], jnp.where(finite.all(), alike, 0))
+    agreement = jnp.where(finite.all(), alike, 0)
+    missed = unexplained(gray, image[..., 0], kernel) > (_UNEXPLAINED * noise_level(gray)) ** 2
+    return Found(kernel, jnp.isfinite(best.criterion), agreement, criterion, (agreement < UNSURE) | missed)
 
 
 def check_pyramid(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> None:
