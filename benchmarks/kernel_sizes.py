@@ -15,6 +15,7 @@ from absl import app, flags
 
 from vdip_jax import classical, datasets, metrics, planning
 from vdip_jax.datasets import Case
+from vdip_jax.images import write_text
 from vdip_jax.runtime import commit, describe, use_compile_cache
 
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data set.", required=True)
@@ -57,7 +58,7 @@ def main(argv: Sequence[str]) -> None:
                 "dataset": dataset.name,
             }
             about |= {"command": " ".join(["python", *sys.argv]), "commit": commit(), "crop": _CROP.value}
-            Path(_JSON.value).write_text(json.dumps({**about, "means": means, "rows": rows, **describe()}, indent=1))
+            write_text(Path(_JSON.value), json.dumps({**about, "means": means, "rows": rows, **describe()}, indent=1))
     print("mean gain: " + "; ".join(f"{name} {mean:+.2f}" for name, mean in means.items()))
 
 

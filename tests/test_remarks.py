@@ -77,6 +77,30 @@ def test_of_a_known_kernel_nothing_is_said():
     assert remarks.doubts(estimate("quick", wide(blob=(1, 2)), np.nan), Config.preset("quick")) == []
 
 
+@pytest.mark.parametrize("agreement", [0.95, np.nan])
+def test_an_answer_that_leaves_much_unexplained_is_told(agreement):
+    result, config = estimate("instant", wide(), agreement), Config.preset("instant")
+    assert remarks.doubts(result, config, misfit=5.5) == []
+    (doubt,) = remarks.doubts(result, config, misfit=7.2)
+    assert "7 times as much unexplained" in doubt
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_the_misfit_of_the_chosen_candidate_is_one_where_only_the_noise_is_left(channels):
+    rng = np.random.default_rng(0)
+    image = np.full((60, 70, *channels), 0.5, np.float32)
+    image[20:40, 20:50] = 0.8
+    y = image + 0.01 * rng.standard_normal((60, 70, *(1 for _ in channels))).astype(np.float32)
+    point = np.zeros((3, 3), np.float32)
+    point[1, 1] = 1
+    images, kernels = np.stack([np.zeros_like(y), image]), np.stack([point, point])
+    result = estimate("instant", point)._replace(choice=np.array(1))
+    for distance, expected in ((0.0, 1), (0.05, np.sqrt(26))):
+        candidates = Candidates(images + np.float32(distance), kernels, np.zeros(2))
+        misfit = remarks.misfit_of(y, result._replace(candidates=candidates))
+        np.testing.assert_allclose(misfit, expected, rtol=0.08)
+
+
 def test_an_update_that_was_not_finite_is_told():
     (doubt,) = remarks.doubts(estimate("cold", wide(), np.nan, ok=False), Config.preset("cold"))
     assert "last good state" in doubt

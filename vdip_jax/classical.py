@@ -20,9 +20,9 @@ import numpy as np
 
 from vdip_jax import kernels, periodic
 from vdip_jax.alternation import few_gradients, fit, fit_to, if_any
-from vdip_jax.candidates import Candidates, luma, unexplained
+from vdip_jax.candidates import Candidates, luma
 from vdip_jax.checks import Refusal, is_concrete
-from vdip_jax.finishing import UNSURE, finish, judged, noise_level
+from vdip_jax.finishing import UNSURE, finish, judged, misfit
 from vdip_jax.threads import leave_cores_idle, side_by_side
 
 _RATIO = 2**-0.5
@@ -50,7 +50,7 @@ class Trial(NamedTuple):
 _WIDTHS = (0.0, 2.0)
 _MARGIN, _WIDTH_AT_LAST = 1.25, 2.0
 # A third search, between the two, where their trials do not agree or what the kernel leaves unexplained is more than so
-# many times the noise (root mean square); believed if its criterion is lower.
+# many times the noise; believed if its criterion is lower.
 _IN_DOUBT, _UNEXPLAINED = (1.0,), 3.0
 # sparsity, decay, keep; one group after the other
 _GROUPS = 2
@@ -251,8 +251,8 @@ def _polished(gray: jax.Array, searched: Candidates, widths: tuple[float, ...]) 
     alike = jax.vmap(kernels.likeness, (0, None))(found.kernel, best.kernel).min()
     finite = jnp.isfinite(found.criterion)
     agreement = jnp.where(finite.all(), alike, 0)
-    missed = unexplained(gray, image[..., 0], kernel) > (_UNEXPLAINED * noise_level(gray)) ** 2
-    return Found(kernel, jnp.isfinite(best.criterion), agreement, criterion, (agreement < UNSURE) | missed)
+    doubtful = (agreement < UNSURE) | (misfit(gray, image[..., 0], kernel) > _UNEXPLAINED)
+    return Found(kernel, jnp.isfinite(best.criterion), agreement, criterion, doubtful)
 
 
 def check_pyramid(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> None:

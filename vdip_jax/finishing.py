@@ -9,9 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from vdip_jax import kernels, nonblind
-from vdip_jax.candidates import Candidates, compare, luma
+from vdip_jax.candidates import Candidates, compare, luma, unexplained
 
 _TRIAL_STEPS, _FINAL_STEPS = 30, 120
+# Standard deviation of rounding to 8 bits.
+_ROUNDING = 1 / 255 / 12**0.5
 # Variance of what a kernel that is only an estimate leaves unexplained, in the finish beside the noise.
 _MODEL_VARIANCE = 1e-4
 # Weight of the noise's variance in it, by PSNR with noise of 1 and 3 % and the true kernel (docs/refinement.md).
@@ -54,6 +56,15 @@ def noise_level(gray: jax.Array) -> jax.Array:
     height, width = (n // 2 * 2 for n in gray.shape)
     a, b, c, d = (gray[i:height:2, j:width:2] for i in (0, 1) for j in (0, 1))
     return jnp.median(jnp.abs(a - b - c + d)) / 2 / 0.6745
+
+
+@jax.jit
+def misfit(gray: jax.Array, image: jax.Array, kernel: jax.Array) -> jax.Array:
+    """What an answer, image [H, W] and kernel [kh, kw], leaves unexplained of a blurred image [H, W]: 1 is the noise.
+
+    Root mean square over the standard deviation of the noise, of which there is at least that of rounding to 8 bits.
+    """
+    return jnp.sqrt(unexplained(gray, image, kernel)) / jnp.maximum(noise_level(gray), _ROUNDING)
 
 
 def trust(y: jax.Array) -> jax.Array:

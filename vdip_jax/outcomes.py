@@ -108,6 +108,9 @@ def _record(
     # Else the photograph is restored with the answer's kernel, and what the answer looks like is of no matter.
     unchanged = plan.is_whole and call.finish == "auto"
     decisions = [*plan.decisions, *(restarts.decisions(chosen) if chosen is not None else ())]
+    # Of a photograph that is given back as it is nothing was made.
+    misfit = remarks.misfit_of(plan.y, result) if len(result.candidates.image) else 1.0
+    faults = chosen.failures if chosen else ()
     record: dict[str, Any] = {
         "version": __version__,
         "source": task.source,
@@ -117,7 +120,7 @@ def _record(
         "kernel_size": plan.kernel_size,
         "part": plan.part._asdict(),
         "decisions": [decision._asdict() for decision in decisions],
-        "doubts": [*plan.warnings, *remarks.doubts(result, config, chosen.failures if chosen else ())],
+        "doubts": [*plan.warnings, *remarks.doubts(result, config, faults, misfit)],
         "config": vars(config),
         "flags": [*inputs.recorded(task, plan.kernel_size), *call.flags],
         "seconds": round(seconds, 2),
@@ -125,6 +128,7 @@ def _record(
         "final_loss": final_losses(result.loss, config),
         "answer": "the photograph itself" if task.is_sharp else remarks.answer(result, config, unchanged),
         "agreement": finite(result.agreement),
+        "misfit": finite(misfit),
         "criterion": [finite(value) for value in result.candidates.criterion],
         **describe(),
     }

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from vdip_jax import answers, kernels, verdict
+from vdip_jax import answers, finishing, kernels, verdict
 from vdip_jax.batches import Estimate
-from vdip_jax.candidates import Candidates
+from vdip_jax.candidates import Candidates, luma
 from vdip_jax.config import Config
 from vdip_jax.finishing import UNSURE
 
@@ -48,10 +48,20 @@ _FAULTS = {
 }
 
 
-def doubts(result: Estimate, config: Config, faults: Sequence[str] = ()) -> list[str]:
+# With a right kernel some five times the noise at most is left unexplained, with a wrong one often ten and more.
+_UNEXPLAINED = 6.0
+
+
+def misfit_of(y: np.ndarray, result: Estimate) -> float:
+    """What the candidate that was chosen leaves unexplained of a photograph `y` [H, W] or [H, W, C]: 1 is the noise."""
+    planes, image = (jnp.asarray(a.reshape(*y.shape[:2], -1)) for a in (y, result.candidates.image[result.choice]))
+    return float(finishing.misfit(luma(planes), luma(image), jnp.asarray(result.candidates.kernel[result.choice])))
+
+
+def doubts(result: Estimate, config: Config, faults: Sequence[str] = (), misfit: float = 1.0) -> list[str]:
     """Why the answer may be wrong and what to do about it, a sentence each; empty if nothing tells so.
 
-    `faults`: what `verdict.failures` found.
+    `faults`: what `verdict.failures` found. `misfit`: as `misfit_of` has it.
     """
     height, width = result.kernel.shape
     found = []
@@ -77,6 +87,11 @@ def doubts(result: Estimate, config: Config, faults: Sequence[str] = ()) -> list
                 f"the kernel fills {rows}x{columns} of {height}x{width} pixels: if the blur is longer, it was "
                 f"missed; if not, --kernel_size={max(rows, columns) // 2 * 2 + 3} is faster and safer."
             )
+    if misfit > _UNEXPLAINED:
+        found.append(
+            f"the answer leaves {misfit:.0f} times as much unexplained as the noise would: the kernel may be wrong, "
+            "the blur not everywhere the same, or bright lights cut off; try --restarts=4 or another --kernel_size."
+        )
     found += [_FAULTS[fault] for fault in faults if fault in _FAULTS]
     if not result.ok and config.num_steps:
         found.append("an update was not finite; these files hold the last good state.")
