@@ -102,19 +102,29 @@ def test_a_search_that_weighs_the_width_lets_the_wide_kernel_win(width):
     np.testing.assert_allclose(carried, kernels[jnp.full(2, int(width > 0))])
 
 
-@pytest.mark.parametrize(("criterion", "chosen"), [((-9.0, -9.0), 1), ((-9.0, -7.0), 0), ((np.inf, -1.0), 1)])
-def test_the_second_search_has_to_be_better_by_a_margin(monkeypatch, criterion, chosen):
-    (narrow, wide), logs = narrow_and_wide()
+@pytest.mark.parametrize(
+    ("criterion", "widest", "chosen"),
+    [
+        ((-9.0, -9.0), 1, 1),
+        ((-9.0, -7.0), 1, 0),
+        ((np.inf, -1.0), 1, 1),
+        ((-9.0, -9.1), 0, 1),
+        ((-9.0, -8.9), 0, 0),
+        ((-9.0, np.inf), 1, 0),
+    ],
+)
+def test_the_second_search_has_to_be_better_or_wider_by_a_margin(monkeypatch, criterion, widest, chosen):
+    kernels, logs = narrow_and_wide()
+    if not widest:
+        kernels, logs = kernels[::-1], logs[::-1]
     gain = 2 * (logs[0] - logs[1]) + criterion[0] - criterion[1]
-    assert np.isinf(gain) or (gain > 1.25) == bool(chosen)
+    assert (gain > 1.25 or criterion[1] < criterion[0]) == bool(chosen)
     _, y = photo()
-    searched = Candidates(
-        jnp.zeros((2, 1, *SIZE, 1)), jnp.stack([narrow, wide])[:, None], jnp.asarray(criterion, jnp.float32)[:, None]
-    )
+    searched = Candidates(jnp.zeros((2, 1, *SIZE, 1)), kernels[:, None], jnp.asarray(criterion, jnp.float32)[:, None])
     # Nothing is found in the second look, so that the chosen kernel stays.
     monkeypatch.setattr(classical, "fit_to", lambda image, gray, kernel: kernel)
     found = classical._polished.__wrapped__(jnp.asarray(y[..., 0]), searched, classical._WIDTHS)
-    np.testing.assert_array_equal(found.kernel, [narrow, wide][chosen])
+    np.testing.assert_array_equal(found.kernel, kernels[chosen])
 
 
 def test_agreement_is_how_alike_the_best_kernel_and_the_one_least_like_it_are(monkeypatch):

@@ -45,8 +45,8 @@ class Trial(NamedTuple):
 
 
 # As long as the image is rough a narrow kernel leaves less unexplained than the true one, and then wins at every
-# scale. A second search ranks with a kernel's log |k|^2 added, so many times. It is believed if it is better by the
-# margin at the end, with the last weight (docs/refinement.md).
+# scale. A second search ranks with a kernel's log |k|^2 added, so many times. It is believed if its criterion is lower
+# at the end or, with the last weight, lower by the margin (docs/refinement.md).
 _WIDTHS = (0.0, 2.0)
 _MARGIN, _WIDTH_AT_LAST = 1.25, 2.0
 # A third search, between the two, where their trials do not agree or what the kernel leaves unexplained is more than so
@@ -240,8 +240,10 @@ def _polished(gray: jax.Array, searched: Candidates, widths: tuple[float, ...]) 
     """The best kernel; a better image shows more of it: once more against that one, if that is any better."""
     firsts = jax.vmap(_ranking)(searched.kernel, searched.criterion, jnp.array(widths)).argmin(1)
     each = np.arange(len(widths))
-    at_last = _ranking(searched.kernel[each, firsts], searched.criterion[each, firsts], _WIDTH_AT_LAST)
-    search = at_last.at[1:].add(_MARGIN).argmin()
+    criterion = searched.criterion[each, firsts]
+    at_last = _ranking(searched.kernel[each, firsts], criterion, _WIDTH_AT_LAST)
+    gain = jnp.maximum(criterion[0] - criterion, at_last[0] - at_last - _MARGIN)
+    search = gain.at[0].set(0).argmax()
     found = jax.tree.map(lambda leaf: leaf[search], searched)
     best = jax.tree.map(lambda leaf: leaf[firsts[search]], found)
     again = jax.tree.map(lambda leaf: leaf[0], judged(gray, fit_to(best.image[..., 0], gray, best.kernel)[None]))
