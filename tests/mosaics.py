@@ -51,6 +51,5 @@ def all_come_to(estimates):
 
 def comes_to(kernel, agreement):
     """What `classical.estimate` is made to give."""
-    return classical.Found(
-        jnp.asarray(kernel), jnp.array(True), jnp.array(agreement), jnp.array(-14.0), jnp.array(agreement < 0.85)
-    )
+    doubtful = jnp.array(agreement < finishing.UNSURE)
+    return classical.Found(jnp.asarray(kernel), jnp.array(True), jnp.array(agreement), jnp.array(-14.0), doubtful)

@@ -99,6 +99,7 @@ def test_the_misfit_of_the_chosen_candidate_is_one_where_only_the_noise_is_left(
         candidates = Candidates(images + np.float32(distance), kernels, np.zeros(2))
         misfit = remarks.misfit_of(y, result._replace(candidates=candidates))
         np.testing.assert_allclose(misfit, expected, rtol=0.08)
+    assert np.isnan(remarks.misfit_of(y, remarks.unharmed(y)))
 
 
 def test_an_update_that_was_not_finite_is_told():

@@ -23,6 +23,7 @@ from vdip_jax.alternation import few_gradients, fit, fit_to, if_any
 from vdip_jax.candidates import Candidates, luma
 from vdip_jax.checks import Refusal, is_concrete
 from vdip_jax.finishing import UNSURE, finish, judged, misfit
+from vdip_jax.optimizers import choose
 from vdip_jax.threads import leave_cores_idle, side_by_side
 
 _RATIO = 2**-0.5
@@ -117,7 +118,7 @@ def estimate(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
             return found
         again = _polished(gray, _searched(gray, kernel_size, _IN_DOUBT), _IN_DOUBT)
         better = found.doubtful & (again.criterion < found.criterion)
-        return jax.tree.map(lambda new, old: jnp.where(better, new, old), again, found)
+        return choose(better, again, found)
 
 
 def scales(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
@@ -243,12 +244,13 @@ def _polished(gray: jax.Array, searched: Candidates, widths: tuple[float, ...]) 
     criterion = searched.criterion[each, firsts]
     at_last = _ranking(searched.kernel[each, firsts], criterion, _WIDTH_AT_LAST)
     gain = jnp.maximum(criterion[0] - criterion, at_last[0] - at_last - _MARGIN)
+    # The first one against itself, which may be infinity less infinity.
     search = gain.at[0].set(0).argmax()
     found = jax.tree.map(lambda leaf: leaf[search], searched)
     best = jax.tree.map(lambda leaf: leaf[firsts[search]], found)
     again = jax.tree.map(lambda leaf: leaf[0], judged(gray, fit_to(best.image[..., 0], gray, best.kernel)[None]))
     better = again.criterion < best.criterion
-    image, kernel, criterion = jax.tree.map(lambda new, old: jnp.where(better, new, old), again, best)
+    image, kernel, criterion = choose(better, again, best)
     # How alike the best one and that least like it are.
     alike = jax.vmap(kernels.likeness, (0, None))(found.kernel, best.kernel).min()
     finite = jnp.isfinite(found.criterion)

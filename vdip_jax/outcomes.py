@@ -108,8 +108,7 @@ def _record(
     # Else the photograph is restored with the answer's kernel, and what the answer looks like is of no matter.
     unchanged = plan.is_whole and call.finish == "auto"
     decisions = [*plan.decisions, *(restarts.decisions(chosen) if chosen is not None else ())]
-    # Of a photograph that is given back as it is nothing was made.
-    misfit = remarks.misfit_of(plan.y, result) if len(result.candidates.image) else 1.0
+    misfit = remarks.misfit_of(plan.y, result)
     faults = chosen.failures if chosen else ()
     record: dict[str, Any] = {
         "version": __version__,

@@ -49,16 +49,21 @@ _FAULTS = {
 
 
 # With a right kernel some five times the noise at most is left unexplained, with a wrong one often ten and more.
-_UNEXPLAINED = 6.0
+_MUCH_UNEXPLAINED = 6.0
 
 
 def misfit_of(y: np.ndarray, result: Estimate) -> float:
-    """What the candidate that was chosen leaves unexplained of a photograph `y` [H, W] or [H, W, C]: 1 is the noise."""
+    """What the candidate that was chosen leaves unexplained of a photograph `y` [H, W] or [H, W, C]: 1 is the noise.
+
+    NaN where there is none, for the photograph is given back as it is.
+    """
+    if not len(result.candidates.image):
+        return np.nan
     planes, image = (jnp.asarray(a.reshape(*y.shape[:2], -1)) for a in (y, result.candidates.image[result.choice]))
     return float(finishing.misfit(luma(planes), luma(image), jnp.asarray(result.candidates.kernel[result.choice])))
 
 
-def doubts(result: Estimate, config: Config, faults: Sequence[str] = (), misfit: float = 1.0) -> list[str]:
+def doubts(result: Estimate, config: Config, faults: Sequence[str] = (), misfit: float = np.nan) -> list[str]:
     """Why the answer may be wrong and what to do about it, a sentence each; empty if nothing tells so.
 
     `faults`: what `verdict.failures` found. `misfit`: as `misfit_of` has it.
@@ -87,7 +92,7 @@ def doubts(result: Estimate, config: Config, faults: Sequence[str] = (), misfit:
                 f"the kernel fills {rows}x{columns} of {height}x{width} pixels: if the blur is longer, it was "
                 f"missed; if not, --kernel_size={max(rows, columns) // 2 * 2 + 3} is faster and safer."
             )
-    if misfit > _UNEXPLAINED:
+    if misfit > _MUCH_UNEXPLAINED:
         found.append(
             f"the answer leaves {misfit:.0f} times as much unexplained as the noise would: the kernel may be wrong, "
             "the blur not everywhere the same, or bright lights cut off; try --restarts=4 or another --kernel_size."
