@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.signal
 
-from vdip_jax import classical, finishing
+from vdip_jax import finishing
+from vdip_jax.search import Found
 
 SIZE, KERNEL_SIZE = (96, 100), (9, 9)
 
@@ -41,9 +42,9 @@ def photo(channels=1, kernel=None, noise=0.0, seed=0):
 
 
 def all_come_to(estimates):
-    """What `classical._searched` is replaced by: each search finds these kernels [N, kh, kw]."""
+    """What `search._searched` is replaced by: each search finds these kernels [N, kh, kw]."""
 
-    def searched(gray, _, widths):
+    def searched(gray, size, widths, seeds):
         return jax.tree.map(lambda leaf: jnp.stack([leaf] * len(widths)), finishing.judged(gray, estimates))
 
     return searched
@@ -51,5 +52,4 @@ def all_come_to(estimates):
 
 def comes_to(kernel, agreement):
     """What `classical.estimate` is made to give."""
-    doubtful = jnp.array(agreement < finishing.UNSURE)
-    return classical.Found(jnp.asarray(kernel), jnp.array(True), jnp.array(agreement), jnp.array(-14.0), doubtful)
+    return Found(jnp.asarray(kernel), *map(jnp.array, (True, agreement, -14.0, 1.0)))

@@ -23,6 +23,7 @@ from vdip_jax import (
     answers,
     classical,
     finishing,
+    search,
     solve,
     steps,
     uncertainty,
@@ -421,7 +422,7 @@ def test_no_steps_after_a_classical_start_give_the_classical_estimate(refined):
 
 def test_a_start_of_no_use_is_left_out_and_alone_gives_the_blurred_image_back(monkeypatch):
     delta = jnp.zeros((2, *KERNEL_SIZE)).at[:, 2, 1].set(1.0)
-    monkeypatch.setattr(classical, "_searched", all_come_to(delta))
+    monkeypatch.setattr(search, "_searched", all_come_to(delta))
     result = run(config=WARM)
     assert np.isinf(result.candidates.criterion).tolist() == [True, False, False, True] and result.ok
     assert result.choice in (1, 2)

@@ -27,12 +27,13 @@ def test_pieces_are_worked_on_at_the_same_time_and_come_back_in_their_order(two_
 def test_settings_of_the_calling_thread_hold_and_nothing_is_shared_out_again(two_cores):
     def look(_):
         precision = jax.config.jax_default_matmul_precision
-        return jnp.ones(1, float).dtype, precision, threads.leave_cores_idle(jnp.ones(1))
+        here = threading.get_ident()
+        threads_of_more = threads.side_by_side(lambda _: threading.get_ident(), range(3))
+        return jnp.ones(1, float).dtype, precision, threads_of_more == [here] * 3
 
     with jax.enable_x64(True), jax.default_matmul_precision("bfloat16"):
-        assert threads.side_by_side(look, [0, 1]) == [(jnp.float64, "bfloat16", False)] * 2
-    assert threads.side_by_side(look, [0])[0][0] == jnp.float32
-    assert threads.leave_cores_idle(jnp.ones(1))
+        assert threads.side_by_side(look, [0, 1]) == [(jnp.float64, "bfloat16", True)] * 2
+    assert threads.side_by_side(lambda _: jnp.ones(1, float).dtype, [0, 1]) == [jnp.float32] * 2
 
 
 def test_what_goes_wrong_with_a_piece_is_raised(two_cores):
@@ -40,12 +41,18 @@ def test_what_goes_wrong_with_a_piece_is_raised(two_cores):
         threads.side_by_side(lambda piece: 1 / piece, [1, 0])
 
 
-def test_neither_what_is_traced_nor_a_single_core_is_shared_out(monkeypatch, two_cores):
-    seen = []
-    jax.jit(lambda x: seen.append(threads.leave_cores_idle(x)) or x)(jnp.ones(1))
-    jax.vmap(lambda x: seen.append(threads.leave_cores_idle(x)) or x)(jnp.ones(1))
+def test_a_single_core_works_on_one_piece_after_the_other_in_its_own_thread(monkeypatch):
     monkeypatch.setattr(threads, "_num_cores", lambda: 1)
-    assert [*seen, threads.leave_cores_idle(jnp.ones(1))] == [False] * 3
+    assert threads.side_by_side(lambda _: threading.get_ident(), [0, 1]) == [threading.get_ident()] * 2
+
+
+def test_what_is_traced_and_what_another_device_does_is_done_as_one(monkeypatch):
+    seen = []
+    jax.jit(lambda x: seen.append(threads.are_best_apart(x)) or x)(jnp.ones(1))
+    jax.vmap(lambda x: seen.append(threads.are_best_apart(x)) or x)(jnp.ones(1))
+    assert threads.are_best_apart(jnp.ones(1))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert [*seen, threads.are_best_apart(jnp.ones(1))] == [False] * 3
 
 
 def test_a_start_is_the_same_by_searches_in_turn_and_side_by_side(monkeypatch):

@@ -1,72 +1,27 @@
-"""A classical blind start, in seconds: the kernel by maximum a posteriori from coarse to fine, then the image.
+"""A classical blind start, in seconds: the kernel by searches from coarse to fine (`search`), then the picture.
 
-The latent image of a scale has few gradients (an L0 penalty by half-quadratic splitting: Xu, Zheng and Jia, CVPR 2013;
-Pan, Hu, Su and Yang, CVPR 2014), the kernel fits its gradients by least squares (Cho and Lee, SIGGRAPH Asia 2009).
-One setting suits few images: several are tried side by side, what they give is compared without a truth, and at every
-scale the worse half goes on from the kernels of the better one. At coarse scales two groups do so, each by itself, for
-one wrong kernel must not spread to all; where the last ones agree, the kernel is likely right. All of it is done by two
-searches, one of which does not let a narrow kernel win, as the other often does, and where that leaves doubt by a third
-(docs/refinement.md). `finishing` makes the picture.
+Two searches, one of which does not let a narrow kernel win, as the other often does; where that leaves doubt a third. A
+large image is first searched in parts: some show the kernel better than the whole does, with its mixture of contents,
+and the whole chooses between what they come to (docs/refinement.md). `finishing` makes the picture.
 """
 
-import functools
-import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from vdip_jax import kernels, periodic
-from vdip_jax.alternation import few_gradients, fit, fit_to, if_any
-from vdip_jax.candidates import Candidates, luma
-from vdip_jax.checks import Refusal, is_concrete
-from vdip_jax.finishing import UNSURE, finish, judged, misfit
+from vdip_jax.candidates import luma
+from vdip_jax.checks import is_concrete
+from vdip_jax.finishing import UNSURE, finish
 from vdip_jax.optimizers import choose
-from vdip_jax.threads import leave_cores_idle, side_by_side
+from vdip_jax.search import Found, search, suffices
+from vdip_jax.threads import are_best_apart, side_by_side
 
-_RATIO = 2**-0.5
-# The coarsest kernel is about this wide: three pixels hold no shape yet.
-_LEAST_KERNEL = 5
-_ROUNDS = 5
-_SPARSITY_FLOOR = 1e-4
-
-
-class Trial(NamedTuple):
-    """A setting: `sparsity` weighs the L0 penalty and falls by `decay` a round; gradients under `keep` are left out.
-
-    `width` weighs how wide a kernel is where trials are compared (`_ranking`).
-    """
-
-    sparsity: jax.Array
-    decay: jax.Array
-    keep: jax.Array
-    width: jax.Array
-
-
-# As long as the image is rough a narrow kernel leaves less unexplained than the true one, and then wins at every
-# scale. A second search ranks with a kernel's log |k|^2 added, so many times. It is believed if its criterion is lower
-# at the end or, with the last weight, lower by the margin (docs/refinement.md).
-_WIDTHS = (0.0, 2.0)
-_MARGIN, _WIDTH_AT_LAST = 1.25, 2.0
-# A third search, between the two, where their trials do not agree or what the kernel leaves unexplained is more than so
-# many times the noise; believed if its criterion is lower.
-_IN_DOUBT, _UNEXPLAINED = (1.0,), 3.0
-# sparsity, decay, keep; one group after the other
-_GROUPS = 2
-# At so many of the finest scales, and never at the coarsest, the groups are one.
-_JOINED_SCALES = 4
-_TRIALS = (
-    (2e-3, 1.1, 0.0),
-    (8e-3, 1.1, 0.0),
-    (8e-3, 1.2, 0.1),
-    (3.2e-2, 1.1, 0.0),
-    (4e-3, 1.1, 0.0),
-    (8e-3, 1.1, 0.05),
-    (1.6e-2, 1.1, 0.0),
-    (4e-2, 1.2, 0.0),
-)
+# What the two searches weigh the width of a kernel with, the third, and the one that begins with kernels of parts.
+_WIDTHS, _IN_DOUBT, _OF_PARTS = (0.0, 2.0), (1.0,), (2.0,)
+# Side of a part in pixels; with fewer than so many times its pixels an image is searched as a whole only.
+_PART, _PARTS_WORTH = 400, 2
 
 
 class Start(NamedTuple):
@@ -79,20 +34,6 @@ class Start(NamedTuple):
     kernel: jax.Array
     ok: jax.Array
     agreement: jax.Array
-
-
-class Found(NamedTuple):
-    """An estimated `kernel` [kh, kw], whether it is of any use, and the `agreement` of the trials, 1 if equal.
-
-    `criterion`: that of the picture by which kernels are compared; `doubtful`: whether the trials do not agree or that
-    picture leaves much unexplained.
-    """
-
-    kernel: jax.Array
-    ok: jax.Array
-    agreement: jax.Array
-    criterion: jax.Array
-    doubtful: jax.Array
 
 
 def deblur(y: jax.Array, kernel_size: tuple[int, int]) -> Start:
@@ -113,161 +54,48 @@ def estimate(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
     """Estimate the kernel of a blurred image [H, W], as `deblur` does."""
     # The programs of each scale are shared by all that call this only if all do it with one precision.
     with jax.default_matmul_precision("float32"):
-        found = _polished(gray, _searched(gray, kernel_size, _WIDTHS), _WIDTHS)
-        if is_concrete(found) and not found.doubtful:
-            return found
-        again = _polished(gray, _searched(gray, kernel_size, _IN_DOUBT), _IN_DOUBT)
-        better = found.doubtful & (again.criterion < found.criterion)
-        return choose(better, again, found)
+        parts = _parts(gray, kernel_size)
+        if parts is None:
+            return _of_whole(gray, kernel_size)
+        found = search(gray, kernel_size, _OF_PARTS, _of_parts(parts, kernel_size))
+        return _in_doubt(found, lambda: _of_whole(gray, kernel_size))
 
 
-def scales(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Sizes of image and kernel from coarse to fine, 1/sqrt(2) apart, as coarse as the image allows."""
-    count = max(0, math.floor(math.log(_LEAST_KERNEL / max(kernel_size)) / math.log(_RATIO) + 1e-9))
-    sizes = [(image_size, kernel_size)]
-    for level in range(1, count + 1):
-        ratio = _RATIO**level
-        height, width = (math.ceil(n * ratio) for n in image_size)
-        kh, kw = (min(k, max(3, round(k * ratio) // 2 * 2 + 1)) for k in kernel_size)
-        if not _suffices((height, width), (kh, kw)):
-            break
-        sizes.append(((height, width), (kh, kw)))
-    return sizes[::-1]
+def _of_whole(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
+    """By searches of the whole image that begin with nothing."""
+    found = search(gray, kernel_size, _WIDTHS)
+    return _in_doubt(found, lambda: search(gray, kernel_size, _IN_DOUBT))
 
 
-def largest_kernel(image_size: tuple[int, int]) -> int:
-    """The largest odd side of a kernel that an image of this size can show, at least 3."""
-    return max(3, (min(image_size) // 2 - 3) // 2 * 2 + 1)
+def _in_doubt(found: Found, again: Callable[[], Found]) -> Found:
+    """What is found `again` where what is found leaves doubt, if its criterion is lower."""
+    if is_concrete(found) and not found.doubtful:
+        return found
+    other = again()
+    return choose(found.doubtful & (other.criterion < found.criterion), other, found)
 
 
-def _suffices(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> bool:
-    """Whether some gradients are far enough from the border to show the whole kernel."""
-    return all(n >= 2 * k + 4 for n, k in zip(image_size, kernel_size, strict=True))
+def _parts(gray: jax.Array, kernel_size: tuple[int, int]) -> jax.Array | None:
+    """Squares [N, h, w] at the corners and in the middle of an image [H, W], None where they are no use.
 
-
-def _searched(gray: jax.Array, kernel_size: tuple[int, int], widths: Sequence[float]) -> Candidates:
-    """What each search comes to [S, N], as `_coarse_to_fine` has it."""
-    if len(widths) == 1 or not leave_cores_idle(gray):
-        return _coarse_to_fine(gray, kernel_size, widths)
-    found = side_by_side(lambda width: _coarse_to_fine(gray, kernel_size, (width,)), widths)
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
-
-
-def _coarse_to_fine(gray: jax.Array, kernel_size: tuple[int, int], widths: Sequence[float]) -> Candidates:
-    """What the trials of searches [S, N] with these `widths` come to at the finest scale, the better half of each."""
-    sizes = scales((gray.shape[0], gray.shape[1]), kernel_size)
-    trials = Trial(*np.array([(*trial, width) for width in widths for trial in _TRIALS], gray.dtype).T)
-    kh, kw = sizes[0][1]
-    # Two pixels, for one alone would already explain everything.
-    estimates = np.zeros((len(trials.width), kh, kw), gray.dtype)
-    estimates[:, kh // 2, kw // 2 : kw // 2 + 2] = 1 / min(kw, 2)
-    for level, (image_size, size) in enumerate(sizes):
-        finer = len(sizes) - 1 - level
-        at_once = len(estimates) // len(widths)
-        groups = len(widths) * (1 if finer < min(_JOINED_SCALES, len(sizes) - 1) else _GROUPS)
-        if finer >= 2:
-            # Twice: the coarse scales cost little, and a kernel that went wrong there stays wrong.
-            found = _scale(gray, estimates, trials, level * _ROUNDS, image_size, at_once)
-            estimates, trials = _carried(found.kernel, found.criterion, trials, groups, size)
-        found = _scale(gray, estimates, trials, level * _ROUNDS, image_size, at_once)
-        if finer:
-            next_size = sizes[level + 1][1]
-            estimates, trials = _carried(found.kernel, found.criterion, trials, groups, next_size, finer == 1)
-    return jax.tree.map(lambda leaf: leaf.reshape(len(widths), -1, *leaf.shape[1:]), found)
-
-
-@functools.partial(jax.jit, static_argnames=("groups", "size", "halved"))
-def _carried(
-    estimates: jax.Array, criterion: jax.Array, trials: Trial, groups: int, size: tuple[int, int], halved: bool = False
-) -> tuple[jax.Array, Trial]:
-    """Kernels of a `size` for the trials to go on from: the worse half of each group takes those of the better.
-
-    If `halved`, the better half goes on alone.
+    That is where a part shows too little of the kernel, or the image is hardly larger than one.
     """
-    firsts = np.arange(0, len(criterion), len(criterion) // groups)
-    ranking = _ranking(estimates, criterion, trials.width)
-    ranked = ranking.reshape(groups, -1).argsort(1) + firsts[:, None]
-    better, worse = (half.ravel() for half in jnp.split(ranked, 2, axis=1))
-    estimates = estimates.at[worse].set(estimates[better])
-    if halved:
-        estimates, trials = estimates[better], Trial(*(column[better] for column in trials))
-    if size != estimates.shape[1:]:
-        estimates = jax.image.resize(estimates, (len(estimates), *size), "linear").clip(0)
-        estimates /= estimates.sum((1, 2), keepdims=True)
-    return estimates, trials
+    height, width = gray.shape
+    side = min(_PART, height, width)
+    if height * width < _PARTS_WORTH * side**2 or not suffices((side, side), kernel_size):
+        return None
+    bottom, right = height - side, width - side
+    corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
+    # Of a strip, the corners of one end are one.
+    return jnp.stack([gray[i : i + side, j : j + side] for i, j in dict.fromkeys(corners)])
 
 
-def _ranking(estimates: jax.Array, criterion: jax.Array, width: float | jax.Array) -> jax.Array:
-    """The criterion of kernels [..., kh, kw], the lower the wider a kernel is; infinite where it is infinite itself."""
-    narrowness = jnp.log(jnp.square(estimates).sum((-2, -1)))
-    return jnp.where(jnp.isfinite(criterion), criterion + width * narrowness, jnp.inf)
+def _of_parts(parts: jax.Array, kernel_size: tuple[int, int]) -> jax.Array:
+    """The kernels [N, kh, kw] of parts [N, h, w] of an image, each found by itself."""
 
+    def one(part: jax.Array) -> jax.Array:
+        return search(part, kernel_size, _WIDTHS).kernel
 
-@functools.partial(jax.jit, static_argnames=("image_size", "at_once"))
-def _scale(
-    gray: jax.Array,
-    estimates: jax.Array,
-    trials: Trial,
-    before: int | jax.Array,
-    image_size: tuple[int, int],
-    at_once: int,
-) -> Candidates:
-    """Rounds of image and kernel at one scale, each trial from its estimate [kh, kw]; what they come to.
-
-    `before`: the number of rounds at coarser scales. `at_once`: of the trials, one search after the other, for memory.
-    """
-    if image_size != gray.shape:
-        gray = jax.image.resize(gray, image_size, "linear")
-    kernel_size = (estimates.shape[1], estimates.shape[2])
-    canvas = periodic.fast_canvas(image_size, kernel_size)
-    observed = periodic.spread(gray[None], canvas)[0]
-
-    def rounds(trial: tuple[jax.Array, Trial]) -> jax.Array:
-        estimate, setting = trial
-
-        def one(i: jax.Array, kernel: jax.Array) -> jax.Array:
-            sparsity = jnp.maximum(setting.sparsity / setting.decay ** (before + i), _SPARSITY_FLOOR)
-            latent = few_gradients(observed, kernel, sparsity)
-            fitted = kernels.centred(kernels.cleaned(fit(latent, observed, image_size, kernel_size, setting.keep)))
-            return if_any(fitted, kernel)
-
-        return jax.lax.fori_loop(0, _ROUNDS, one, estimate)
-
-    return judged(gray, jax.lax.map(rounds, (estimates, trials), batch_size=at_once))
-
-
-@functools.partial(jax.jit, static_argnames="widths")
-def _polished(gray: jax.Array, searched: Candidates, widths: tuple[float, ...]) -> Found:
-    """The best kernel; a better image shows more of it: once more against that one, if that is any better."""
-    firsts = jax.vmap(_ranking)(searched.kernel, searched.criterion, jnp.array(widths)).argmin(1)
-    each = np.arange(len(widths))
-    criterion = searched.criterion[each, firsts]
-    at_last = _ranking(searched.kernel[each, firsts], criterion, _WIDTH_AT_LAST)
-    gain = jnp.maximum(criterion[0] - criterion, at_last[0] - at_last - _MARGIN)
-    # The first one against itself, which may be infinity less infinity.
-    search = gain.at[0].set(0).argmax()
-    found = jax.tree.map(lambda leaf: leaf[search], searched)
-    best = jax.tree.map(lambda leaf: leaf[firsts[search]], found)
-    again = jax.tree.map(lambda leaf: leaf[0], judged(gray, fit_to(best.image[..., 0], gray, best.kernel)[None]))
-    better = again.criterion < best.criterion
-    image, kernel, criterion = choose(better, again, best)
-    # How alike the best one and that least like it are.
-    alike = jax.vmap(kernels.likeness, (0, None))(found.kernel, best.kernel).min()
-    finite = jnp.isfinite(found.criterion)
-    agreement = jnp.where(finite.all(), alike, 0)
-    doubtful = (agreement < UNSURE) | (misfit(gray, image[..., 0], kernel) > _UNEXPLAINED)
-    return Found(kernel, jnp.isfinite(best.criterion), agreement, criterion, doubtful)
-
-
-def check_pyramid(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> None:
-    """Refuse an image in which no gradient is far enough from the border to show the kernel.
-
-    Raises:
-      Refusal: says the least size.
-    """
-    if not _suffices(image_size, kernel_size):
-        (height, width), (kh, kw) = image_size, kernel_size
-        raise Refusal(
-            f"the classical start needs an image of at least {2 * kh + 4}x{2 * kw + 4} pixels (height x width) for a "
-            f"kernel of {kh}x{kw}, got {height}x{width}; give a smaller kernel_size, or start='uniform'."
-        )
+    if are_best_apart(parts):
+        return jnp.stack(side_by_side(one, list(parts)))
+    return jax.vmap(one)(parts)

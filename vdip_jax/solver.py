@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, PartitionSpec
 
-from vdip_jax import answers, checks, classical, finishing, steps
+from vdip_jax import answers, checks, classical, finishing, search, steps
 from vdip_jax.answers import Result
 from vdip_jax.classical import Start
 from vdip_jax.config import Config
 from vdip_jax.steps import Problem, State
-from vdip_jax.threads import leave_cores_idle, side_by_side
+from vdip_jax.threads import are_best_apart, side_by_side
 
 # A chunk should last about this long: long enough to cost nothing, short enough for progress and Ctrl-C.
 _SECONDS_A_CHUNK = 2.0
@@ -132,7 +132,7 @@ def check_sizes(image_size: tuple[int, int], kernel_size: tuple[int, int], confi
     if config.num_steps:
         checks.check_canvas(image_size, kernel_size, *config.least_canvas)
     if config.start == "classical" and not given:
-        classical.check_pyramid(image_size, kernel_size)
+        search.check_pyramid(image_size, kernel_size)
 
 
 def _filled(batch: jax.Array, shards: int) -> jax.Array:
@@ -225,7 +225,7 @@ def _start(
         return Start(finishing.finish(y, kernel), kernel, jnp.ones((), bool), jnp.full((), jnp.nan, y.dtype))
 
     # A program of several images takes a CPU longer than as many of one.
-    if shards == 1 and leave_cores_idle(images, kernel):
+    if shards == 1 and are_best_apart(images, kernel):
         begun = side_by_side(_over_images(one, 0), list(images))
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *begun)
     return _over_images(one, shards)(images)

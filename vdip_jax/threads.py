@@ -20,17 +20,19 @@ _OF_A_THREAD = ("enable_x64", "default_device", "default_matmul_precision")
 _here = threading.local()
 
 
-def leave_cores_idle(*arrays: Any) -> bool:
-    """Whether programs of these arrays, run in turn, would: on a CPU of several cores, unless that is seen to already.
+def are_best_apart(*arrays: Any) -> bool:
+    """Whether work on these arrays is best done piece by piece: on a CPU, which takes longer over them as one program.
 
     A program that is not yet run cannot be shared out: a trace belongs to its thread.
     """
-    shared_out = getattr(_here, "shared_out", False)
-    return jax.default_backend() == "cpu" and is_concrete(*arrays) and _num_cores() > 1 and not shared_out
+    return jax.default_backend() == "cpu" and is_concrete(*arrays)
 
 
 def side_by_side(function: Callable[[Piece], Made], pieces: Sequence[Piece]) -> list[Made]:
-    """`function` of each of the pieces, as many at a time as there are cores."""
+    """`function` of each of the pieces, as many at a time as there are cores; in turn where that is seen to already."""
+    workers = 1 if getattr(_here, "shared_out", False) else min(_num_cores(), len(pieces))
+    if workers == 1:
+        return [function(piece) for piece in pieces]
     settings = {name: getattr(jax.config, f"jax_{name}") for name in _OF_A_THREAD}
 
     def in_thread(piece: Piece) -> Made:
@@ -40,7 +42,7 @@ def side_by_side(function: Callable[[Piece], Made], pieces: Sequence[Piece]) -> 
             _here.shared_out = True
             return jax.block_until_ready(function(piece))
 
-    with ThreadPoolExecutor(min(_num_cores(), len(pieces))) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(in_thread, pieces))
 
 
