@@ -58,21 +58,22 @@ def estimate(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
         if parts is None:
             return _of_whole(gray, kernel_size)
         found = search(gray, kernel_size, _OF_PARTS, _of_parts(parts, kernel_size))
-        return _in_doubt(found, lambda: _of_whole(gray, kernel_size))
+        # That much is unexplained is no reason: so it is with clipped pixels, and a narrow kernel then is the better.
+        return _if_better(found, found.agreement < UNSURE, lambda: _of_whole(gray, kernel_size))
 
 
 def _of_whole(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
     """By searches of the whole image that begin with nothing."""
     found = search(gray, kernel_size, _WIDTHS)
-    return _in_doubt(found, lambda: search(gray, kernel_size, _IN_DOUBT))
+    return _if_better(found, found.doubtful, lambda: search(gray, kernel_size, _IN_DOUBT))
 
 
-def _in_doubt(found: Found, again: Callable[[], Found]) -> Found:
-    """What is found `again` where what is found leaves doubt, if its criterion is lower."""
-    if is_concrete(found) and not found.doubtful:
+def _if_better(found: Found, doubtful: jax.Array, again: Callable[[], Found]) -> Found:
+    """What is found, or if that is `doubtful` what is found `again`, whichever has the lower criterion."""
+    if is_concrete(doubtful) and not doubtful:
         return found
     other = again()
-    return choose(found.doubtful & (other.criterion < found.criterion), other, found)
+    return choose(doubtful & (other.criterion < found.criterion), other, found)
 
 
 def _parts(gray: jax.Array, kernel_size: tuple[int, int]) -> jax.Array | None:
