@@ -104,7 +104,6 @@ def readme(runs: list[Run]) -> str:
         "| `python benchmarks/ledger.py add OUTPUT NAME` | keeps an evaluation here |",
         "| `python benchmarks/curve.py` | how good the answer is if a run ends after so many seconds |",
         "| `python benchmarks/warm.py` | how good the answer is after so many steps, from a start and from none |",
-        "| `python benchmarks/from_starts.py` | an evaluation from the classical starts of another one |",
         "| `python benchmarks/photographs.py` | a data set of sharp photographs, blurred anew |",
         "| `python benchmarks/starts.py` | seconds of a start alone and in a batch |",
         "| `python benchmarks/kernel_sizes.py` | what a kernel size that was not known costs |",
