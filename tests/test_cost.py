@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vdip_jax import Config, solver
+from vdip_jax import Config, search, solver
 from vdip_jax.cost import largest_side, memory, multiply_adds
 from vdip_jax.steps import estimate, pose, start
 
@@ -71,6 +71,16 @@ def test_memory_on_a_gpu_is_what_runs_took(monkeypatch, size, kernel, megabytes)
     """Peaks of the published network on an H100 (ledger 2026-11-26-bench-h100-first)."""
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     np.testing.assert_allclose(memory(size, (kernel, kernel), Config(), 3) / 1e6, megabytes, rtol=0.1)
+
+
+def test_memory_of_a_classical_estimate_is_what_the_compiler_plans_for_two_searches(quick_compilation):
+    """At the finest scale, four trials each; of a gray image, whose finish takes less. Within a tenth."""
+    size, kernel = (200, 220), (31, 31)
+    trials = search.Trial(*(jnp.ones(4) for _ in search.Trial._fields))
+    program = search._scale.lower(jnp.zeros(size), jnp.zeros((4, *kernel)), trials, 0, size, 4)
+    plan = program.compile().memory_analysis()
+    planned = 2 * (plan.temp_size_in_bytes + plan.argument_size_in_bytes + plan.output_size_in_bytes)
+    np.testing.assert_allclose(memory(size, kernel, Config.preset("instant"), 1), planned, rtol=0.1)
 
 
 def test_memory_of_a_classical_estimate_alone_needs_no_network():

@@ -15,21 +15,25 @@ from vdip_jax.generators import IMAGE_INPUT, KERNEL_INPUT
 class _Buffers(NamedTuple):
     """Bytes of float32 buffers for each pixel of the canvas, as XLA plans them.
 
-    Those of a step, beside its network's channels and for each of them; of the classical estimate, beside the image's
-    colours and for each.
+    Those of a step, beside its network's channels and for each of them; of the finish, beside the image's colours and
+    for each.
     """
 
     step: int
     step_channel: int
-    classical: int
-    classical_color: int
+    finish: int
+    finish_color: int
 
 
 # Canvases from 158 to 542 pixels, 32 to 128 channels: within a tenth of the plan of a step, mostly above it; a sixth of
-# that of the estimate.
+# that of the finish.
 _ON_CPU = _Buffers(1100, 85, 120, 60)
 # Canvases from 286 to 1098 pixels, 32 to 128 channels: up to a tenth above the plan, and what a run took.
 _ON_GPU = _Buffers(800, 45, 110, 30)
+
+
+# Of two searches for a kernel side by side, as XLA plans one for a CPU; for a GPU it is not known.
+_SEARCHES = 350
 
 
 def _buffers() -> _Buffers:
@@ -45,7 +49,7 @@ def memory(image_size: tuple[int, int], kernel_size: tuple[int, int], config: Co
       colors: channels of the image.
     """
     pixels = (image_size[0] + kernel_size[0] - 1) * (image_size[1] + kernel_size[1] - 1)
-    classical = pixels * finish_bytes(colors) if config.start == "classical" else 0
+    classical = pixels * max(_SEARCHES, finish_bytes(colors)) if config.start == "classical" else 0
     if not config.num_steps:
         return classical
     step, channel, *_ = _buffers()
