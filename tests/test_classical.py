@@ -112,9 +112,12 @@ def test_where_two_searches_leave_doubt_a_third_is_believed_if_it_is_better(
         # Hardly larger than a part.
         ((500, 600), 31, None),
         ((300, 500), 31, None),
-        # A strip, and one that shows too little of the kernel.
-        ((200, 900), 31, [(0, 0), (0, 700), (0, 350)]),
-        ((100, 900), 61, None),
+        # A strip.
+        ((240, 900), 31, [(0, 0), (0, 660), (0, 330)]),
+        # Too little of the kernel would be seen in each.
+        ((683, 1024), 57, [(0, 0), (0, 624), (283, 0), (283, 624), (141, 312)]),
+        ((683, 1024), 59, None),
+        ((200, 900), 31, None),
     ],
 )
 def test_parts_are_squares_at_the_corners_and_in_the_middle_of_an_image_of_twice_their_size(size, kernel, corners):
@@ -143,6 +146,7 @@ def test_kernels_of_parts_are_begun_with_and_in_doubt_the_whole_is_searched(
     monkeypatch, traced, agreements, criteria, chosen
 ):
     monkeypatch.setattr(classical, "_PART", 24)
+    monkeypatch.setattr(classical, "_LEAST_KERNELS", 2)
     corners = [(0, 0), (0, 96), (76, 0), (76, 96), (38, 48)]
     y = np.zeros((100, 120), np.float32)
     for number, (i, j) in enumerate(corners):

@@ -15,13 +15,14 @@ from vdip_jax.candidates import luma
 from vdip_jax.checks import is_concrete
 from vdip_jax.finishing import UNSURE, finish
 from vdip_jax.optimizers import choose
-from vdip_jax.search import Found, search, suffices
+from vdip_jax.search import Found, search
 from vdip_jax.threads import are_best_apart, side_by_side
 
 # What the two searches weigh the width of a kernel with, the third, and the one that begins with kernels of parts.
 _WIDTHS, _IN_DOUBT, _OF_PARTS = (0.0, 2.0), (1.0,), (2.0,)
-# Side of a part in pixels; with fewer than so many times its pixels an image is searched as a whole only.
-_PART, _PARTS_WORTH = 400, 2
+# Side of a part in pixels. An image of fewer than so many times its pixels, or in which a part is less than so many
+# kernels wide, so that parts come to blobs, is searched as a whole only.
+_PART, _LEAST_PARTS, _LEAST_KERNELS = 400, 2, 7
 
 
 class Start(NamedTuple):
@@ -77,13 +78,13 @@ def _if_better(found: Found, doubtful: jax.Array, again: Callable[[], Found]) ->
 
 
 def _parts(gray: jax.Array, kernel_size: tuple[int, int]) -> jax.Array | None:
-    """Squares [N, h, w] at the corners and in the middle of an image [H, W], None where they are no use.
+    """Squares [N, h, w] at the corners and in the middle of an image [H, W]; None where that is hardly larger than one.
 
-    That is where a part shows too little of the kernel, or the image is hardly larger than one.
+    None also where a part would show too little of the kernel.
     """
     height, width = gray.shape
     side = min(_PART, height, width)
-    if height * width < _PARTS_WORTH * side**2 or not suffices((side, side), kernel_size):
+    if height * width < _LEAST_PARTS * side**2 or side < _LEAST_KERNELS * max(kernel_size):
         return None
     bottom, right = height - side, width - side
     corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]

@@ -107,7 +107,7 @@ def scales(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> list[tu
         ratio = _RATIO**level
         height, width = (math.ceil(n * ratio) for n in image_size)
         kh, kw = (min(k, max(3, round(k * ratio) // 2 * 2 + 1)) for k in kernel_size)
-        if not suffices((height, width), (kh, kw)):
+        if not _suffices((height, width), (kh, kw)):
             break
         sizes.append(((height, width), (kh, kw)))
     return sizes[::-1]
@@ -118,7 +118,7 @@ def largest_kernel(image_size: tuple[int, int]) -> int:
     return max(3, (min(image_size) // 2 - 3) // 2 * 2 + 1)
 
 
-def suffices(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> bool:
+def _suffices(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> bool:
     """Whether some gradients are far enough from the border to show the whole kernel."""
     return all(n >= 2 * k + 4 for n, k in zip(image_size, kernel_size, strict=True))
 
@@ -256,7 +256,7 @@ def check_pyramid(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> 
     Raises:
       Refusal: says the least size.
     """
-    if not suffices(image_size, kernel_size):
+    if not _suffices(image_size, kernel_size):
         (height, width), (kh, kw) = image_size, kernel_size
         raise Refusal(
             f"the classical start needs an image of at least {2 * kh + 4}x{2 * kw + 4} pixels (height x width) for a "
