@@ -140,9 +140,10 @@ def _coarse_to_fine(
     sizes = scales((gray.shape[0], gray.shape[1]), kernel_size)
     trials = Trial(*np.array([(*trial, width) for width in widths for trial in _TRIALS], gray.dtype).T)
     first = 0 if seeds is None else max(0, len(sizes) - _SEEDED_SCALES)
-    seeds = _two_pixels(sizes[first][1], gray.dtype) if seeds is None else _resized(seeds, sizes[first][1])
-    estimates = seeds[np.arange(len(trials.width)) % len(_TRIALS) % len(seeds)]
-    for level, (image_size, size) in list(enumerate(sizes))[first:]:
+    begun = _two_pixels(sizes[first][1], gray.dtype) if seeds is None else _resized(seeds, sizes[first][1])
+    estimates = begun[np.arange(len(trials.width)) % len(_TRIALS) % len(begun)]
+    for level in range(first, len(sizes)):
+        image_size, size = sizes[level]
         finer = len(sizes) - 1 - level
         at_once = len(estimates) // len(widths)
         groups = len(widths) * (1 if finer < min(_JOINED_SCALES, len(sizes) - 1) else _GROUPS)
@@ -175,10 +176,15 @@ def _carried(
     return _resized(estimates, size), trials
 
 
-def _two_pixels(size: tuple[int, int], dtype: jnp.dtype) -> jax.Array:
-    """The kernel [1, kh, kw] that knows nothing: two pixels, for one alone would already explain everything."""
+def _two_pixels(size: tuple[int, int], dtype: jnp.dtype) -> np.ndarray:
+    """The kernel [1, kh, kw] that knows nothing: two pixels, for one alone would already explain everything.
+
+    NumPy, so that a start has no program more to compile.
+    """
     kh, kw = size
-    return jnp.zeros((1, kh, kw), dtype).at[:, kh // 2, kw // 2 : kw // 2 + 2].set(1 / min(kw, 2))
+    kernel = np.zeros((1, kh, kw), dtype)
+    kernel[:, kh // 2, kw // 2 : kw // 2 + 2] = 1 / min(kw, 2)
+    return kernel
 
 
 def _resized(estimates: jax.Array, size: tuple[int, int]) -> jax.Array:
