@@ -75,6 +75,8 @@ BLOB[4:6, 4:6], LINE[:, 4] = 1 / 4, 1 / 9
         ((BLOB, stroke().T), (stroke(), stroke()), 2, False),
         # They agree on what leaves much unexplained.
         ((LINE, LINE), (stroke(), stroke()), 2, False),
+        # They agree on what may be a blob.
+        ((BLOB, BLOB), (stroke(), stroke()), 2, False),
         # The third one finds no better one.
         ((stroke(), BLOB), (LINE, LINE), 2, True),
     ],
@@ -85,10 +87,10 @@ def test_where_two_searches_leave_doubt_a_third_is_believed_if_it_is_better(
     _, y = photo(noise=0.01)
     asked = []
 
-    def searched(gray, size, widths, seeds):
+    def searched(gray, size, widths, seeds, bounded):
         asked.append(widths)
-        kernels = first if len(asked) == 1 else third
-        return all_come_to(jnp.asarray(np.stack(kernels), jnp.float32))(gray, size, widths, seeds)
+        kernels = first if bounded else third
+        return all_come_to(jnp.asarray(np.stack(kernels), jnp.float32))(gray, size, widths, seeds, bounded)
 
     monkeypatch.setattr(search, "_searched", searched)
     # Nothing is found in the second look, so that the chosen kernel stays.
@@ -133,17 +135,18 @@ def test_parts_are_squares_at_the_corners_and_in_the_middle_of_an_image_of_twice
 
 @pytest.mark.parametrize("traced", [False, True])
 @pytest.mark.parametrize(
-    ("agreements", "criteria", "chosen"),
+    ("agreement", "misfit", "better", "chosen"),
     [
-        # What begins with kernels of parts leaves no doubt, whatever is unexplained.
-        ((0.9, 0.9), (-9.0, -10.0), "parts"),
+        # What begins with kernels of parts leaves no doubt.
+        (0.9, 1.0, True, "parts"),
         # It does, and the whole is better or is not.
-        ((0.7, 0.9), (-9.0, -10.0), "whole"),
-        ((0.7, 0.9), (-9.0, -8.0), "parts"),
+        (0.7, 1.0, True, "whole"),
+        (0.9, 9.0, True, "whole"),
+        (0.7, 1.0, False, "parts"),
     ],
 )
 def test_kernels_of_parts_are_begun_with_and_in_doubt_the_whole_is_searched(
-    monkeypatch, traced, agreements, criteria, chosen
+    monkeypatch, traced, agreement, misfit, better, chosen
 ):
     monkeypatch.setattr(classical, "_PART", 24)
     monkeypatch.setattr(classical, "_LEAST_KERNELS", 2)
@@ -153,18 +156,18 @@ def test_kernels_of_parts_are_begun_with_and_in_doubt_the_whole_is_searched(
         y[i : i + 24, j : j + 24] = 2**number / 32
     asked = []
 
-    def searched(gray, size, widths, seeds=None):
+    def searched(gray, size, widths, seeds=None, bounded=True):
         if gray.shape == (24, 24):
             assert widths == classical._WIDTHS
             return comes_to(jnp.full(size, gray.mean()), 0.9)
         asked.append(widths)
-        number = int(seeds is None)
+        if seeds is None:
+            return comes_to(jnp.ones(size), 0.9)
         # That each part's kernel is among those to begin with is seen in what they sum to.
-        kernel = jnp.zeros(size) if seeds is None else seeds.sum(0)
-        misfit = jnp.array(1.0 if seeds is None else 9.0)
-        return comes_to(kernel, agreements[number])._replace(criterion=jnp.array(criteria[number]), misfit=misfit)
+        return comes_to(seeds.sum(0), agreement)._replace(misfit=jnp.array(misfit))
 
     monkeypatch.setattr(classical, "search", searched)
+    monkeypatch.setattr(classical, "more_plausible", lambda gray, found, other: jnp.array(better))
 
     def estimate(gray):
         return classical.estimate(gray, KERNEL_SIZE)
@@ -173,8 +176,8 @@ def test_kernels_of_parts_are_begun_with_and_in_doubt_the_whole_is_searched(
     assert asked[0] == (2.0,)
     # A trace cannot look at what it makes: there the whole is always searched, and a third time.
     in_doubt = [classical._WIDTHS, classical._IN_DOUBT] if traced else [classical._WIDTHS]
-    assert asked[1:] == (in_doubt if traced or agreements[0] < 0.85 else [])
-    np.testing.assert_allclose(found.kernel, 0 if chosen == "whole" else 31 / 32, atol=1e-6)
+    assert asked[1:] == (in_doubt if traced or agreement < 0.85 or misfit > 3 else [])
+    np.testing.assert_allclose(found.kernel, 1 if chosen == "whole" else 31 / 32, atol=1e-6)
 
 
 def test_a_mosaic_of_several_parts_is_recovered_with_its_kernel(monkeypatch):

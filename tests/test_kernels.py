@@ -67,3 +67,15 @@ def test_a_kernel_in_a_larger_or_smaller_frame_has_the_same_middle():
     np.testing.assert_allclose(larger[4, 3:6], kernel[2, 1:4], rtol=1e-6)
     np.testing.assert_allclose(kernels.framed(larger, 3), kernel[1:4, 1:4], rtol=1e-6)
     np.testing.assert_array_equal(kernels.framed(kernel, 1), [[1]])
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "small"), [(3, 3, True), (4, 4, True), (5, 3, False), (3, 5, False), (0, 0, True)]
+)
+def test_a_kernel_is_small_where_it_fills_less_than_half_of_its_frame_both_ways(height, width, small):
+    kernel = np.zeros((9, 9), np.float32)
+    kernel[1 : 1 + height, 2 : 2 + width] = 1
+    # Entries this small do not count.
+    kernel[8] += 0.04 * kernel.max()
+    assert bool(kernels.is_small(jnp.asarray(kernel))) is small
+    assert kernels.extent(kernel) == (height, width)

@@ -45,10 +45,13 @@ def criterion(gray: jax.Array, image: jax.Array, kernel: jax.Array) -> jax.Array
 
 
 def unexplained(gray: jax.Array, image: jax.Array, kernel: jax.Array) -> jax.Array:
-    """|k * x - y|^2, the mean over the pixels of y [H, W] whose blur the frame of x [H, W] shows in full."""
+    """|k * x - y|^2, the mean over the pixels of y [H, W] whose blur the frame of x [H, W] shows in full.
+
+    Where k * x goes beyond 0 and 1 it is cut off, as y was.
+    """
     kh, kw = kernel.shape
     height, width = gray.shape
-    residual = blur(image, kernel) - gray[kh // 2 : height - kh // 2, kw // 2 : width - kw // 2]
+    residual = blur(image, kernel).clip(0, 1) - gray[kh // 2 : height - kh // 2, kw // 2 : width - kw // 2]
     return (residual**2).mean()
 
 

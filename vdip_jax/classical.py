@@ -1,8 +1,9 @@
 """A classical blind start, in seconds: the kernel by searches from coarse to fine (`search`), then the picture.
 
-Two searches, one of which does not let a narrow kernel win, as the other often does; where that leaves doubt a third. A
-large image is first searched in parts: some show the kernel better than the whole does, with its mixture of contents,
-and the whole chooses between what they come to (docs/refinement.md). `finishing` makes the picture.
+Two searches, one of which does not let a narrow kernel win, as the other often does; where that leaves doubt a third,
+by images that may go beyond 0 and 1, as what was clipped did. A large image is first searched in parts: some show the
+kernel better than the whole does, with its mixture of contents, and the whole chooses between what they come to
+(docs/refinement.md). `finishing` makes the picture.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from vdip_jax.candidates import luma
 from vdip_jax.checks import is_concrete
 from vdip_jax.finishing import UNSURE, finish
 from vdip_jax.optimizers import choose
-from vdip_jax.search import Found, search
+from vdip_jax.search import Found, more_plausible, search
 from vdip_jax.threads import are_best_apart, side_by_side
 
 # What the two searches weigh the width of a kernel with, the third, and the one that begins with kernels of parts.
@@ -59,22 +60,22 @@ def estimate(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
         if parts is None:
             return _of_whole(gray, kernel_size)
         found = search(gray, kernel_size, _OF_PARTS, _of_parts(parts, kernel_size))
-        # That much is unexplained is no reason: so it is with clipped pixels, and a narrow kernel then is the better.
-        return _if_better(found, found.agreement < UNSURE, lambda: _of_whole(gray, kernel_size))
+        return _if_better(gray, found, lambda: _of_whole(gray, kernel_size))
 
 
 def _of_whole(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
     """By searches of the whole image that begin with nothing."""
     found = search(gray, kernel_size, _WIDTHS)
-    return _if_better(found, found.doubtful, lambda: search(gray, kernel_size, _IN_DOUBT))
+    return _if_better(gray, found, lambda: search(gray, kernel_size, _IN_DOUBT, bounded=False))
 
 
-def _if_better(found: Found, doubtful: jax.Array, again: Callable[[], Found]) -> Found:
-    """What is found, or if that is `doubtful` what is found `again`, whichever has the lower criterion."""
+def _if_better(gray: jax.Array, found: Found, again: Callable[[], Found]) -> Found:
+    """What is found, or if that is doubtful what is found `again`, whichever is the more plausible."""
+    doubtful = found.doubtful
     if is_concrete(doubtful) and not doubtful:
         return found
     other = again()
-    return choose(doubtful & (other.criterion < found.criterion), other, found)
+    return choose(doubtful & more_plausible(gray, found, other), other, found)
 
 
 def _parts(gray: jax.Array, kernel_size: tuple[int, int]) -> jax.Array | None:

@@ -73,12 +73,21 @@ def trust(y: jax.Array) -> jax.Array:
     return 1 / (_NOISE_WEIGHT * variance + _MODEL_VARIANCE)
 
 
-@jax.jit
-def judged(gray: jax.Array, estimates: jax.Array, share: float | jax.Array = 1.0) -> Candidates:
-    """What kernels [N, kh, kw] make of an image [H, W] with a share of the trust in the data, compared."""
+@functools.partial(jax.jit, static_argnames="bounded")
+def judged(gray: jax.Array, estimates: jax.Array, share: float | jax.Array = 1.0, bounded: bool = True) -> Candidates:
+    """What kernels [N, kh, kw] make of an image [H, W] with a share of the trust in the data, compared.
+
+    By images that end at 0 and 1, if `bounded`: the better judges of kernels that are nearly right. But what was
+    clipped, lights and white paper, the right kernel then leaves unexplained, and a blob can win (docs/refinement.md).
+    """
     y = gray[..., None]
     restore = functools.partial(
-        nonblind.deconvolve, y, fidelity=share * trust(y), num_steps=_TRIAL_STEPS, penalties=nonblind.RANKING
+        nonblind.deconvolve,
+        y,
+        fidelity=share * trust(y),
+        num_steps=_TRIAL_STEPS,
+        penalties=nonblind.RANKING,
+        bounded=bounded,
     )
     # One after another: side by side they would take as many times the memory, and no less time.
     return compare(y, jax.lax.map(restore, estimates), estimates, kernels.useful(estimates))

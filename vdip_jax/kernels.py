@@ -58,8 +58,20 @@ def framed(kernel: np.ndarray, side: int) -> np.ndarray:
 
 def extent(kernel: jax.typing.ArrayLike) -> tuple[int, int]:
     """How many rows and columns of a kernel [kh, kw] hold an entry above a twentieth of its largest."""
-    present = np.asarray(kernel) > _LEAST_ENTRY * np.max(kernel)
-    return int(present.any(1).sum()), int(present.any(0).sum())
+    rows, columns = _extent(jnp.asarray(kernel))
+    return int(rows), int(columns)
+
+
+def is_small(kernel: jax.Array) -> jax.Array:
+    """Whether a kernel [kh, kw] fills less than half of its frame, both in rows and in columns: often a blob."""
+    rows, columns = _extent(kernel)
+    return (2 * rows < kernel.shape[0]) & (2 * columns < kernel.shape[1])
+
+
+def _extent(kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`extent`, in a trace as well."""
+    present = kernel > _LEAST_ENTRY * kernel.max()
+    return present.any(1).sum(), present.any(0).sum()
 
 
 def likeness(a: jax.Array, b: jax.Array) -> jax.Array:

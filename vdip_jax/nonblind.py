@@ -75,6 +75,7 @@ def deconvolve(
     fidelity: float | jax.Array = 10000.0,
     num_steps: int = 120,
     penalties: Penalties = SETTLING,
+    bounded: bool = True,
 ) -> jax.Array:
     """Minimise fidelity/2 |k * x - y|^2 + sum |D x|^(2/3) over the canvas x, and crop it to the frame of `y`.
 
@@ -89,9 +90,10 @@ def deconvolve(
       fidelity: weight of the data, above 0: the cleaner `y` and the more exact the kernel, the larger.
       num_steps: rounds of the alternation, at least 1.
       penalties: of the splits.
+      bounded: whether x ends at 0 and 1, as a picture does. What a blur mixed before it was clipped went on beyond.
 
     Returns:
-      x in the frame of `y`, same shape and dtype, in [0, 1].
+      x in the frame of `y`, same shape and dtype, in [0, 1] if `bounded`.
 
     Raises:
       Refusal: for shapes, a fidelity or a number of steps other than these.
@@ -104,7 +106,8 @@ def deconvolve(
     check_number("num_steps", num_steps, low=1, integer=True)
     if is_concrete(fidelity):
         check_number("fidelity", float(fidelity), low=0, open_low=True)
-    return _deconvolve(jnp.asarray(y), jnp.asarray(kernel), fidelity, penalties, int(num_steps))
+    x = _deconvolve(jnp.asarray(y), jnp.asarray(kernel), fidelity, penalties, int(num_steps))
+    return x.clip(0, 1) if bounded else x
 
 
 def shrink(gradients: Gradients, penalty: float | jax.Array) -> Gradients:
@@ -143,7 +146,7 @@ def _deconvolve(
     planes = jnp.moveaxis(jnp.atleast_3d(y), -1, 0)
     problem = _pose(planes, kernel.astype(y.dtype), jnp.asarray(fidelity, y.dtype), penalties)
     splits = jax.lax.fori_loop(0, num_steps, lambda _, splits: _step(splits, problem), _start(problem))
-    image = splits.image[:, :height, :width].clip(0, 1)
+    image = splits.image[:, :height, :width]
     return jnp.moveaxis(image, 0, -1).reshape(y.shape)
 
 

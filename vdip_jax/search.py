@@ -46,6 +46,8 @@ class Trial(NamedTuple):
 # Of several searches the first is believed unless another's criterion is lower at the end or, with the last weight,
 # lower by the margin (docs/refinement.md).
 _MARGIN, _WIDTH_AT_LAST = 1.25, 2.0
+# The same weight where one of two kernels is chosen because the first is doubtful.
+_WIDTH_IN_DOUBT = 1.0
 # A kernel is doubtful too if it leaves unexplained more than so many times the noise.
 _UNEXPLAINED = 3.0
 _GROUPS = 2
@@ -69,23 +71,26 @@ _TRIALS = (
 class Found(NamedTuple):
     """An estimated `kernel` [kh, kw], whether it is of any use, and the `agreement` of the trials, 1 if equal.
 
-    Of the picture by which kernels are compared, `criterion`, and `misfit`, in standard deviations of the noise.
+    `misfit` of the picture by which kernels are compared, in standard deviations of the noise.
     """
 
     kernel: jax.Array
     ok: jax.Array
     agreement: jax.Array
-    criterion: jax.Array
     misfit: jax.Array
 
     @property
     def doubtful(self) -> jax.Array:
-        """Whether the trials do not agree or the picture leaves much unexplained."""
-        return (self.agreement < UNSURE) | (self.misfit > _UNEXPLAINED)
+        """Whether the trials do not agree, the picture leaves much unexplained, or the kernel may be a blob."""
+        return (self.agreement < UNSURE) | (self.misfit > _UNEXPLAINED) | kernels.is_small(self.kernel)
 
 
 def search(
-    gray: jax.Array, kernel_size: tuple[int, int], widths: tuple[float, ...], seeds: jax.Array | None = None
+    gray: jax.Array,
+    kernel_size: tuple[int, int],
+    widths: tuple[float, ...],
+    seeds: jax.Array | None = None,
+    bounded: bool = True,
 ) -> Found:
     """Search for the kernel of a blurred image [H, W], once with each of the `widths`, and choose.
 
@@ -95,8 +100,20 @@ def search(
       widths: how much each search prefers a wide kernel. As long as the image is rough a narrow one leaves less
         unexplained than the true one, and without a preference (0) often wins at every scale.
       seeds: kernels [N, kh, kw] to begin with at a fine scale; without any, nothing is known at the coarsest.
+      bounded: whether kernels are compared by images that end at 0 and 1, as `judged` has it.
     """
-    return _polished(gray, _searched(gray, kernel_size, widths, seeds), widths)
+    return _polished(gray, _searched(gray, kernel_size, widths, seeds, bounded), widths, bounded)
+
+
+@jax.jit
+def more_plausible(gray: jax.Array, found: Found, other: Found) -> jax.Array:
+    """Whether the kernel of `other` explains an image [H, W] better, whatever each of them was compared by before.
+
+    By images that go beyond 0 and 1 and by the width, so that no blob wins (docs/refinement.md).
+    """
+    both = jnp.stack([found.kernel, other.kernel])
+    ranking = _ranking(both, judged(gray, both, bounded=False).criterion, _WIDTH_IN_DOUBT)
+    return ranking[1] < ranking[0]
 
 
 def scales(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
@@ -124,17 +141,17 @@ def _suffices(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> bool
 
 
 def _searched(
-    gray: jax.Array, kernel_size: tuple[int, int], widths: Sequence[float], seeds: jax.Array | None
+    gray: jax.Array, kernel_size: tuple[int, int], widths: Sequence[float], seeds: jax.Array | None, bounded: bool
 ) -> Candidates:
     """What each search comes to [S, N], as `_coarse_to_fine` has it."""
     if len(widths) == 1 or not are_best_apart(gray):
-        return _coarse_to_fine(gray, kernel_size, widths, seeds)
-    found = side_by_side(lambda width: _coarse_to_fine(gray, kernel_size, (width,), seeds), widths)
+        return _coarse_to_fine(gray, kernel_size, widths, seeds, bounded)
+    found = side_by_side(lambda width: _coarse_to_fine(gray, kernel_size, (width,), seeds, bounded), widths)
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
 
 
 def _coarse_to_fine(
-    gray: jax.Array, kernel_size: tuple[int, int], widths: Sequence[float], seeds: jax.Array | None
+    gray: jax.Array, kernel_size: tuple[int, int], widths: Sequence[float], seeds: jax.Array | None, bounded: bool
 ) -> Candidates:
     """What the trials of searches [S, N] with these `widths` come to at the finest scale, the better half of each."""
     sizes = scales((gray.shape[0], gray.shape[1]), kernel_size)
@@ -149,9 +166,9 @@ def _coarse_to_fine(
         groups = len(widths) * (1 if finer < min(_JOINED_SCALES, len(sizes) - 1) else _GROUPS)
         if finer >= 2:
             # Twice: the coarse scales cost little, and a kernel that went wrong there stays wrong.
-            found = _scale(gray, estimates, trials, level * _ROUNDS, image_size, at_once)
+            found = _scale(gray, estimates, trials, level * _ROUNDS, image_size, at_once, bounded)
             estimates, trials = _carried(found.kernel, found.criterion, trials, groups, size)
-        found = _scale(gray, estimates, trials, level * _ROUNDS, image_size, at_once)
+        found = _scale(gray, estimates, trials, level * _ROUNDS, image_size, at_once, bounded)
         if finer:
             next_size = sizes[level + 1][1]
             estimates, trials = _carried(found.kernel, found.criterion, trials, groups, next_size, finer == 1)
@@ -201,7 +218,7 @@ def _ranking(estimates: jax.Array, criterion: jax.Array, width: float | jax.Arra
     return jnp.where(jnp.isfinite(criterion), criterion + width * narrowness, jnp.inf)
 
 
-@functools.partial(jax.jit, static_argnames=("image_size", "at_once"))
+@functools.partial(jax.jit, static_argnames=("image_size", "at_once", "bounded"))
 def _scale(
     gray: jax.Array,
     estimates: jax.Array,
@@ -209,6 +226,7 @@ def _scale(
     before: int | jax.Array,
     image_size: tuple[int, int],
     at_once: int,
+    bounded: bool,
 ) -> Candidates:
     """Rounds of image and kernel at one scale, each trial from its estimate [kh, kw]; what they come to.
 
@@ -231,11 +249,11 @@ def _scale(
 
         return jax.lax.fori_loop(0, _ROUNDS, one, estimate)
 
-    return judged(gray, jax.lax.map(rounds, (estimates, trials), batch_size=at_once))
+    return judged(gray, jax.lax.map(rounds, (estimates, trials), batch_size=at_once), bounded=bounded)
 
 
-@functools.partial(jax.jit, static_argnames="widths")
-def _polished(gray: jax.Array, searched: Candidates, widths: tuple[float, ...]) -> Found:
+@functools.partial(jax.jit, static_argnames=("widths", "bounded"))
+def _polished(gray: jax.Array, searched: Candidates, widths: tuple[float, ...], bounded: bool) -> Found:
     """The best kernel; a better image shows more of it: once more against that one, if that is any better."""
     firsts = jax.vmap(_ranking)(searched.kernel, searched.criterion, jnp.array(widths)).argmin(1)
     each = np.arange(len(widths))
@@ -246,14 +264,15 @@ def _polished(gray: jax.Array, searched: Candidates, widths: tuple[float, ...]) 
     search = gain.at[0].set(0).argmax()
     found = jax.tree.map(lambda leaf: leaf[search], searched)
     best = jax.tree.map(lambda leaf: leaf[firsts[search]], found)
-    again = jax.tree.map(lambda leaf: leaf[0], judged(gray, fit_to(best.image[..., 0], gray, best.kernel)[None]))
-    better = again.criterion < best.criterion
-    image, kernel, criterion = choose(better, again, best)
+    fitted = fit_to(best.image[..., 0].clip(0, 1), gray, best.kernel)
+    again = jax.tree.map(lambda leaf: leaf[0], judged(gray, fitted[None], bounded=bounded))
+    last = choose(again.criterion < best.criterion, again, best)
     # How alike the best one and that least like it are.
     alike = jax.vmap(kernels.likeness, (0, None))(found.kernel, best.kernel).min()
     finite = jnp.isfinite(found.criterion)
     agreement = jnp.where(finite.all(), alike, 0)
-    return Found(kernel, jnp.isfinite(best.criterion), agreement, criterion, misfit(gray, image[..., 0], kernel))
+    left = misfit(gray, last.image[..., 0], last.kernel)
+    return Found(last.kernel, jnp.isfinite(best.criterion), agreement, left)
 
 
 def check_pyramid(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> None:
