@@ -31,14 +31,14 @@ def stroke(size=KERNEL_SIZE):
     return kernel / kernel.sum()
 
 
-def photo(channels=1, kernel=None, noise=0.0, seed=0, contrast=1):
+def photo(channels=1, kernel=None, noise=0.0, seed=0, exposure=1):
     """A sharp mosaic in the frame, and what the stroke makes of it with noise of a standard deviation.
 
-    With more contrast around the middle much of that is clipped.
+    The lights of a longer exposure are clipped.
     """
     kernel = stroke() if kernel is None else kernel
     kh, kw = kernel.shape
-    sharp = contrast * (mosaic((SIZE[0] + kh - 1, SIZE[1] + kw - 1, channels), seed) - 0.5) + 0.5
+    sharp = exposure * mosaic((SIZE[0] + kh - 1, SIZE[1] + kw - 1, channels), seed)
     y = np.stack([scipy.signal.convolve2d(sharp[..., c], kernel, mode="valid") for c in range(channels)], -1)
     y += noise * np.random.default_rng(1).standard_normal(y.shape)
     return sharp[kh // 2 : kh // 2 + SIZE[0], kw // 2 : kw // 2 + SIZE[1]], y.clip(0, 1).astype(np.float32)

@@ -145,7 +145,7 @@ def test_the_largest_kernel_is_the_largest_that_is_not_refused():
 
 
 def test_a_blob_that_explains_a_clipped_image_is_less_plausible_than_the_right_kernel():
-    _, y = photo(contrast=4)
+    _, y = photo(exposure=3)
     gray = jnp.asarray(y[..., 0])
     blob = np.zeros(KERNEL_SIZE, np.float32)
     blob[4, 3:6] = 1 / 4, 1 / 2, 1 / 4

@@ -47,7 +47,7 @@ def criterion(gray: jax.Array, image: jax.Array, kernel: jax.Array) -> jax.Array
 def unexplained(gray: jax.Array, image: jax.Array, kernel: jax.Array) -> jax.Array:
     """|k * x - y|^2, the mean over the pixels of y [H, W] whose blur the frame of x [H, W] shows in full.
 
-    Where k * x goes beyond 0 and 1 it is cut off, as y was.
+    Where k * x goes beyond 0 or 1 it is cut off, as y was.
     """
     kh, kw = kernel.shape
     height, width = gray.shape

@@ -1,7 +1,7 @@
 """A classical blind start, in seconds: the kernel by searches from coarse to fine (`search`), then the picture.
 
 Two searches, one of which does not let a narrow kernel win, as the other often does; where that leaves doubt a third,
-by images that may go beyond 0 and 1, as what was clipped did. A large image is first searched in parts: some show the
+by images that may go beyond 1, as lights did that were clipped. A large image is first searched in parts: some show the
 kernel better than the whole does, with its mixture of contents, and the whole chooses between what they come to
 (docs/refinement.md). `finishing` makes the picture.
 """

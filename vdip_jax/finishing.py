@@ -77,7 +77,7 @@ def trust(y: jax.Array) -> jax.Array:
 def judged(gray: jax.Array, estimates: jax.Array, share: float | jax.Array = 1.0, bounded: bool = True) -> Candidates:
     """What kernels [N, kh, kw] make of an image [H, W] with a share of the trust in the data, compared.
 
-    By images that end at 0 and 1, if `bounded`: the better judges of kernels that are nearly right. But what was
+    By images that end at 1, if `bounded`: the better judges of kernels that are nearly right. But what was
     clipped, lights and white paper, the right kernel then leaves unexplained, and a blob can win (docs/refinement.md).
     """
     y = gray[..., None]

@@ -90,10 +90,10 @@ def deconvolve(
       fidelity: weight of the data, above 0: the cleaner `y` and the more exact the kernel, the larger.
       num_steps: rounds of the alternation, at least 1.
       penalties: of the splits.
-      bounded: whether x ends at 0 and 1, as a picture does. What a blur mixed before it was clipped went on beyond.
+      bounded: whether x ends at 1, as a picture does. Lights that were blurred before they were clipped went on beyond.
 
     Returns:
-      x in the frame of `y`, same shape and dtype, in [0, 1] if `bounded`.
+      x in the frame of `y`, same shape and dtype, at least 0 and, if `bounded`, at most 1.
 
     Raises:
       Refusal: for shapes, a fidelity or a number of steps other than these.
@@ -107,7 +107,7 @@ def deconvolve(
     if is_concrete(fidelity):
         check_number("fidelity", float(fidelity), low=0, open_low=True)
     x = _deconvolve(jnp.asarray(y), jnp.asarray(kernel), fidelity, penalties, int(num_steps))
-    return x.clip(0, 1) if bounded else x
+    return x.clip(0, 1 if bounded else None)
 
 
 def shrink(gradients: Gradients, penalty: float | jax.Array) -> Gradients:

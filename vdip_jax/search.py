@@ -100,7 +100,7 @@ def search(
       widths: how much each search prefers a wide kernel. As long as the image is rough a narrow one leaves less
         unexplained than the true one, and without a preference (0) often wins at every scale.
       seeds: kernels [N, kh, kw] to begin with at a fine scale; without any, nothing is known at the coarsest.
-      bounded: whether kernels are compared by images that end at 0 and 1, as `judged` has it.
+      bounded: whether kernels are compared by images that end at 1, as `judged` has it.
     """
     return _polished(gray, _searched(gray, kernel_size, widths, seeds, bounded), widths, bounded)
 
@@ -109,7 +109,7 @@ def search(
 def more_plausible(gray: jax.Array, found: Found, other: Found) -> jax.Array:
     """Whether the kernel of `other` explains an image [H, W] better, whatever each of them was compared by before.
 
-    By images that go beyond 0 and 1 and by the width, so that no blob wins (docs/refinement.md).
+    By images that go beyond 1 and by the width, so that no blob wins (docs/refinement.md).
     """
     both = jnp.stack([found.kernel, other.kernel])
     ranking = _ranking(both, judged(gray, both, bounded=False).criterion, _WIDTH_IN_DOUBT)
@@ -264,7 +264,7 @@ def _polished(gray: jax.Array, searched: Candidates, widths: tuple[float, ...], 
     search = gain.at[0].set(0).argmax()
     found = jax.tree.map(lambda leaf: leaf[search], searched)
     best = jax.tree.map(lambda leaf: leaf[firsts[search]], found)
-    fitted = fit_to(best.image[..., 0].clip(0, 1), gray, best.kernel)
+    fitted = fit_to(best.image[..., 0].clip(max=1), gray, best.kernel)
     again = jax.tree.map(lambda leaf: leaf[0], judged(gray, fitted[None], bounded=bounded))
     last = choose(again.criterion < best.criterion, again, best)
     # How alike the best one and that least like it are.
