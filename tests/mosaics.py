@@ -47,7 +47,7 @@ def photo(channels=1, kernel=None, noise=0.0, seed=0, exposure=1):
 def all_come_to(estimates):
     """What `search._searched` is replaced by: each search finds these kernels [N, kh, kw]."""
 
-    def searched(gray, size, widths, seeds, bounded):
+    def searched(gray, size, widths, seeds, limits):
         return jax.tree.map(lambda leaf: jnp.stack([leaf] * len(widths)), finishing.judged(gray, estimates))
 
     return searched

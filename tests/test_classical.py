@@ -87,10 +87,10 @@ def test_where_two_searches_leave_doubt_a_third_is_believed_if_it_is_better(
     _, y = photo(noise=0.01)
     asked = []
 
-    def searched(gray, size, widths, seeds, bounded):
+    def searched(gray, size, widths, seeds, limits):
         asked.append(widths)
-        kernels = first if bounded else third
-        return all_come_to(jnp.asarray(np.stack(kernels), jnp.float32))(gray, size, widths, seeds, bounded)
+        kernels = third if limits == classical._BEYOND else first
+        return all_come_to(jnp.asarray(np.stack(kernels), jnp.float32))(gray, size, widths, seeds, limits)
 
     monkeypatch.setattr(search, "_searched", searched)
     # Nothing is found in the second look, so that the chosen kernel stays.
@@ -156,7 +156,7 @@ def test_kernels_of_parts_are_begun_with_and_in_doubt_the_whole_is_searched(
         y[i : i + 24, j : j + 24] = 2**number / 32
     asked = []
 
-    def searched(gray, size, widths, seeds=None, bounded=True):
+    def searched(gray, size, widths, seeds=None, limits=(0, 1)):
         if gray.shape == (24, 24):
             assert widths == classical._WIDTHS
             return comes_to(jnp.full(size, gray.mean()), 0.9)

@@ -271,7 +271,7 @@ def test_clipped_pixels_bind_on_one_side_only():
     literal = rms(deconvolve(y.clip(1e-6, 1 - 1e-6), kernel) - sharp)
     assert rms(deconvolve(y, kernel) - sharp) < 0.6 * literal
     # Lights are found again in part, where the image need not end at 1.
-    beyond = deconvolve(y, kernel, bounded=False)
+    beyond = deconvolve(y, kernel, limits=(0, np.inf))
     np.testing.assert_array_equal(beyond.clip(max=1), deconvolve(y, kernel))
     lights = observed_frame(canvas, (100, 100)).clip(0)
     assert rms(beyond - lights) < 0.8 * rms(beyond.clip(max=1) - lights)

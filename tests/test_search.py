@@ -17,7 +17,7 @@ WIDTHS = (0.0, 2.0)
 def test_the_worse_half_goes_on_from_the_better_one_at_the_coarsest_scale_in_each_of_two_groups(monkeypatch):
     calls = []
 
-    def scale(gray, estimates, trials, before, image_size, at_once, bounded):
+    def scale(gray, estimates, trials, before, image_size, at_once, limits):
         assert before == 5 * sizes.index(image_size) and 2 * at_once == len(estimates)
         calls.append((image_size, np.asarray(estimates), np.asarray(trials.keep)))
         # Later trials are better, by more than what the width of their kernels weighs; a kernel is told by its number.
@@ -28,7 +28,7 @@ def test_the_worse_half_goes_on_from_the_better_one_at_the_coarsest_scale_in_eac
     monkeypatch.setattr(search, "_scale", scale)
     sizes = [size for size, _ in search.scales(SIZE, (15, 15))]
     assert len(sizes) == 4
-    found = search._coarse_to_fine(jnp.zeros(SIZE), (15, 15), WIDTHS, None, True)
+    found = search._coarse_to_fine(jnp.zeros(SIZE), (15, 15), WIDTHS, None, (0, 1))
     assert [size for size, *_ in calls] == [size for size in sizes[:-2] for _ in range(2)] + sizes[-2:]
     np.testing.assert_array_equal(calls[1][1][:, 0, 0], [3, 4, 3, 4, 7, 8, 7, 8, 11, 12, 11, 12, 15, 16, 15, 16])
     np.testing.assert_array_equal(calls[3][1][:, 0, 0], [5, 6, 7, 8] * 2 + [13, 14, 15, 16] * 2)
@@ -41,14 +41,14 @@ def test_the_worse_half_goes_on_from_the_better_one_at_the_coarsest_scale_in_eac
 def test_a_search_that_begins_with_kernels_does_so_at_the_third_finest_scale(monkeypatch, side, num_scales):
     calls = []
 
-    def scale(gray, estimates, trials, before, image_size, at_once, bounded):
+    def scale(gray, estimates, trials, before, image_size, at_once, limits):
         calls.append((image_size, np.asarray(estimates), before))
         return Candidates(jnp.zeros((len(estimates), *SIZE, 1)), estimates, -jnp.arange(len(estimates), dtype=float))
 
     monkeypatch.setattr(search, "_scale", scale)
     seeds = jnp.asarray(np.stack([np.roll(stroke((side, side)), number, 0) for number in (0, 1, 2)]))
     sizes = search.scales(SIZE, (side, side))
-    found = search._coarse_to_fine(jnp.zeros(SIZE), (side, side), (2.0,), seeds, True)
+    found = search._coarse_to_fine(jnp.zeros(SIZE), (side, side), (2.0,), seeds, (0, 1))
     expected = sizes[-num_scales:]
     assert [size for size, *_ in calls] == [
         size for size, _ in (expected[:1] + expected if num_scales > 2 else expected)
@@ -100,7 +100,7 @@ def test_the_second_search_has_to_be_better_or_wider_by_a_margin(monkeypatch, cr
     searched = Candidates(jnp.zeros((2, 1, *SIZE, 1)), kernels[:, None], jnp.asarray(criterion, jnp.float32)[:, None])
     # Nothing is found in the second look, so that the chosen kernel stays.
     monkeypatch.setattr(search, "fit_to", lambda image, gray, kernel: kernel)
-    found = search._polished.__wrapped__(jnp.asarray(y[..., 0]), searched, WIDTHS, True)
+    found = search._polished.__wrapped__(jnp.asarray(y[..., 0]), searched, WIDTHS, (0, 1))
     np.testing.assert_array_equal(found.kernel, kernels[chosen])
 
 

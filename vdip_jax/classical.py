@@ -6,6 +6,7 @@ kernel better than the whole does, with its mixture of contents, and the whole c
 (docs/refinement.md). `finishing` makes the picture.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ from vdip_jax.threads import are_best_apart, side_by_side
 
 # What the two searches weigh the width of a kernel with, the third, and the one that begins with kernels of parts.
 _WIDTHS, _IN_DOUBT, _OF_PARTS = (0.0, 2.0), (1.0,), (2.0,)
+# The third compares by images that may go beyond 1.
+_BEYOND = (0.0, math.inf)
 # Side of a part in pixels. An image of fewer than so many times its pixels, or in which a part is less than so many
 # kernels wide, so that parts come to blobs, is searched as a whole only.
 _PART, _LEAST_PARTS, _LEAST_KERNELS = 400, 2, 7
@@ -66,7 +69,7 @@ def estimate(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
 def _of_whole(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
     """By searches of the whole image that begin with nothing."""
     found = search(gray, kernel_size, _WIDTHS)
-    return _if_better(gray, found, lambda: search(gray, kernel_size, _IN_DOUBT, bounded=False))
+    return _if_better(gray, found, lambda: search(gray, kernel_size, _IN_DOUBT, limits=_BEYOND))
 
 
 def _if_better(gray: jax.Array, found: Found, again: Callable[[], Found]) -> Found:

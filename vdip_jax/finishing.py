@@ -73,12 +73,18 @@ def trust(y: jax.Array) -> jax.Array:
     return 1 / (_NOISE_WEIGHT * variance + _MODEL_VARIANCE)
 
 
-@functools.partial(jax.jit, static_argnames="bounded")
-def judged(gray: jax.Array, estimates: jax.Array, share: float | jax.Array = 1.0, bounded: bool = True) -> Candidates:
+@functools.partial(jax.jit, static_argnames="limits")
+def judged(
+    gray: jax.Array,
+    estimates: jax.Array,
+    share: float | jax.Array = 1.0,
+    limits: tuple[float, float] = (0.0, 1.0),
+) -> Candidates:
     """What kernels [N, kh, kw] make of an image [H, W] with a share of the trust in the data, compared.
 
-    By images that end at 1, if `bounded`: the better judges of kernels that are nearly right. But what was
-    clipped, lights and white paper, the right kernel then leaves unexplained, and a blob can win (docs/refinement.md).
+    By images within the limits. Those of a picture, 0 and 1, are the better judges of kernels that are nearly right.
+    But what was clipped, lights, white paper and night, the right kernel then leaves unexplained, and a blob can win
+    (docs/refinement.md).
     """
     y = gray[..., None]
     restore = functools.partial(
@@ -87,7 +93,7 @@ def judged(gray: jax.Array, estimates: jax.Array, share: float | jax.Array = 1.0
         fidelity=share * trust(y),
         num_steps=_TRIAL_STEPS,
         penalties=nonblind.RANKING,
-        bounded=bounded,
+        limits=limits,
     )
     # One after another: side by side they would take as many times the memory, and no less time.
     return compare(y, jax.lax.map(restore, estimates), estimates, kernels.useful(estimates))

@@ -75,7 +75,7 @@ def deconvolve(
     fidelity: float | jax.Array = 10000.0,
     num_steps: int = 120,
     penalties: Penalties = SETTLING,
-    bounded: bool = True,
+    limits: tuple[float, float] = (0.0, 1.0),
 ) -> jax.Array:
     """Minimise fidelity/2 |k * x - y|^2 + sum |D x|^(2/3) over the canvas x, and crop it to the frame of `y`.
 
@@ -90,10 +90,10 @@ def deconvolve(
       fidelity: weight of the data, above 0: the cleaner `y` and the more exact the kernel, the larger.
       num_steps: rounds of the alternation, at least 1.
       penalties: of the splits.
-      bounded: whether x ends at 1, as a picture does. Lights that were blurred before they were clipped went on beyond.
+      limits: where x is cut off: a picture at 0 and 1. What was blurred before it was clipped went on beyond.
 
     Returns:
-      x in the frame of `y`, same shape and dtype, at least 0 and, if `bounded`, at most 1.
+      x in the frame of `y`, same shape and dtype, within the limits.
 
     Raises:
       Refusal: for shapes, a fidelity or a number of steps other than these.
@@ -107,7 +107,7 @@ def deconvolve(
     if is_concrete(fidelity):
         check_number("fidelity", float(fidelity), low=0, open_low=True)
     x = _deconvolve(jnp.asarray(y), jnp.asarray(kernel), fidelity, penalties, int(num_steps))
-    return x.clip(0, 1 if bounded else None)
+    return x.clip(*limits)
 
 
 def shrink(gradients: Gradients, penalty: float | jax.Array) -> Gradients:

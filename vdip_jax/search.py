@@ -47,7 +47,7 @@ class Trial(NamedTuple):
 # lower by the margin (docs/refinement.md).
 _MARGIN, _WIDTH_AT_LAST = 1.25, 2.0
 # The same weight where one of two kernels is chosen because the first is doubtful.
-_WIDTH_IN_DOUBT = 1.0
+_WIDTH_IN_DOUBT = 0.5
 # A kernel is doubtful too if it leaves unexplained more than so many times the noise.
 _UNEXPLAINED = 3.0
 _GROUPS = 2
@@ -90,7 +90,7 @@ def search(
     kernel_size: tuple[int, int],
     widths: tuple[float, ...],
     seeds: jax.Array | None = None,
-    bounded: bool = True,
+    limits: tuple[float, float] = (0.0, 1.0),
 ) -> Found:
     """Search for the kernel of a blurred image [H, W], once with each of the `widths`, and choose.
 
@@ -100,19 +100,19 @@ def search(
       widths: how much each search prefers a wide kernel. As long as the image is rough a narrow one leaves less
         unexplained than the true one, and without a preference (0) often wins at every scale.
       seeds: kernels [N, kh, kw] to begin with at a fine scale; without any, nothing is known at the coarsest.
-      bounded: whether kernels are compared by images that end at 1, as `judged` has it.
+      limits: of the images by which kernels are compared, as `judged` has it.
     """
-    return _polished(gray, _searched(gray, kernel_size, widths, seeds, bounded), widths, bounded)
+    return _polished(gray, _searched(gray, kernel_size, widths, seeds, limits), widths, limits)
 
 
 @jax.jit
 def more_plausible(gray: jax.Array, found: Found, other: Found) -> jax.Array:
     """Whether the kernel of `other` explains an image [H, W] better, whatever each of them was compared by before.
 
-    By images that go beyond 1 and by the width, so that no blob wins (docs/refinement.md).
+    By images that go beyond 0 and 1 and by the width, so that no blob wins (docs/refinement.md).
     """
     both = jnp.stack([found.kernel, other.kernel])
-    ranking = _ranking(both, judged(gray, both, bounded=False).criterion, _WIDTH_IN_DOUBT)
+    ranking = _ranking(both, judged(gray, both, limits=(-math.inf, math.inf)).criterion, _WIDTH_IN_DOUBT)
     return ranking[1] < ranking[0]
 
 
@@ -141,17 +141,25 @@ def _suffices(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> bool
 
 
 def _searched(
-    gray: jax.Array, kernel_size: tuple[int, int], widths: Sequence[float], seeds: jax.Array | None, bounded: bool
+    gray: jax.Array,
+    kernel_size: tuple[int, int],
+    widths: Sequence[float],
+    seeds: jax.Array | None,
+    limits: tuple[float, float],
 ) -> Candidates:
     """What each search comes to [S, N], as `_coarse_to_fine` has it."""
     if len(widths) == 1 or not are_best_apart(gray):
-        return _coarse_to_fine(gray, kernel_size, widths, seeds, bounded)
-    found = side_by_side(lambda width: _coarse_to_fine(gray, kernel_size, (width,), seeds, bounded), widths)
+        return _coarse_to_fine(gray, kernel_size, widths, seeds, limits)
+    found = side_by_side(lambda width: _coarse_to_fine(gray, kernel_size, (width,), seeds, limits), widths)
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *found)
 
 
 def _coarse_to_fine(
-    gray: jax.Array, kernel_size: tuple[int, int], widths: Sequence[float], seeds: jax.Array | None, bounded: bool
+    gray: jax.Array,
+    kernel_size: tuple[int, int],
+    widths: Sequence[float],
+    seeds: jax.Array | None,
+    limits: tuple[float, float],
 ) -> Candidates:
     """What the trials of searches [S, N] with these `widths` come to at the finest scale, the better half of each."""
     sizes = scales((gray.shape[0], gray.shape[1]), kernel_size)
@@ -166,9 +174,9 @@ def _coarse_to_fine(
         groups = len(widths) * (1 if finer < min(_JOINED_SCALES, len(sizes) - 1) else _GROUPS)
         if finer >= 2:
             # Twice: the coarse scales cost little, and a kernel that went wrong there stays wrong.
-            found = _scale(gray, estimates, trials, level * _ROUNDS, image_size, at_once, bounded)
+            found = _scale(gray, estimates, trials, level * _ROUNDS, image_size, at_once, limits)
             estimates, trials = _carried(found.kernel, found.criterion, trials, groups, size)
-        found = _scale(gray, estimates, trials, level * _ROUNDS, image_size, at_once, bounded)
+        found = _scale(gray, estimates, trials, level * _ROUNDS, image_size, at_once, limits)
         if finer:
             next_size = sizes[level + 1][1]
             estimates, trials = _carried(found.kernel, found.criterion, trials, groups, next_size, finer == 1)
@@ -218,7 +226,7 @@ def _ranking(estimates: jax.Array, criterion: jax.Array, width: float | jax.Arra
     return jnp.where(jnp.isfinite(criterion), criterion + width * narrowness, jnp.inf)
 
 
-@functools.partial(jax.jit, static_argnames=("image_size", "at_once", "bounded"))
+@functools.partial(jax.jit, static_argnames=("image_size", "at_once", "limits"))
 def _scale(
     gray: jax.Array,
     estimates: jax.Array,
@@ -226,7 +234,7 @@ def _scale(
     before: int | jax.Array,
     image_size: tuple[int, int],
     at_once: int,
-    bounded: bool,
+    limits: tuple[float, float],
 ) -> Candidates:
     """Rounds of image and kernel at one scale, each trial from its estimate [kh, kw]; what they come to.
 
@@ -249,11 +257,11 @@ def _scale(
 
         return jax.lax.fori_loop(0, _ROUNDS, one, estimate)
 
-    return judged(gray, jax.lax.map(rounds, (estimates, trials), batch_size=at_once), bounded=bounded)
+    return judged(gray, jax.lax.map(rounds, (estimates, trials), batch_size=at_once), limits=limits)
 
 
-@functools.partial(jax.jit, static_argnames=("widths", "bounded"))
-def _polished(gray: jax.Array, searched: Candidates, widths: tuple[float, ...], bounded: bool) -> Found:
+@functools.partial(jax.jit, static_argnames=("widths", "limits"))
+def _polished(gray: jax.Array, searched: Candidates, widths: tuple[float, ...], limits: tuple[float, float]) -> Found:
     """The best kernel; a better image shows more of it: once more against that one, if that is any better."""
     firsts = jax.vmap(_ranking)(searched.kernel, searched.criterion, jnp.array(widths)).argmin(1)
     each = np.arange(len(widths))
@@ -264,8 +272,8 @@ def _polished(gray: jax.Array, searched: Candidates, widths: tuple[float, ...], 
     search = gain.at[0].set(0).argmax()
     found = jax.tree.map(lambda leaf: leaf[search], searched)
     best = jax.tree.map(lambda leaf: leaf[firsts[search]], found)
-    fitted = fit_to(best.image[..., 0].clip(max=1), gray, best.kernel)
-    again = jax.tree.map(lambda leaf: leaf[0], judged(gray, fitted[None], bounded=bounded))
+    fitted = fit_to(best.image[..., 0].clip(0, 1), gray, best.kernel)
+    again = jax.tree.map(lambda leaf: leaf[0], judged(gray, fitted[None], limits=limits))
     last = choose(again.criterion < best.criterion, again, best)
     # How alike the best one and that least like it are.
     alike = jax.vmap(kernels.likeness, (0, None))(found.kernel, best.kernel).min()
