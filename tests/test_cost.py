@@ -77,7 +77,7 @@ def test_memory_of_a_classical_estimate_is_what_the_compiler_plans_for_two_searc
     """At the finest scale, four trials each; of a gray image, whose finish takes less. Within a tenth."""
     size, kernel = (200, 220), (31, 31)
     trials = search.Trial(*(jnp.ones(4) for _ in search.Trial._fields))
-    program = search._scale.lower(jnp.zeros(size), jnp.zeros((4, *kernel)), trials, 0, size, 4)
+    program = search._scale.lower(jnp.zeros(size), jnp.zeros((4, *kernel)), trials, 0, size, 4, (0, 1))
     plan = program.compile().memory_analysis()
     planned = 2 * (plan.temp_size_in_bytes + plan.argument_size_in_bytes + plan.output_size_in_bytes)
     np.testing.assert_allclose(memory(size, kernel, Config.preset("instant"), 1), planned, rtol=0.1)
