@@ -1,6 +1,7 @@
 """What an estimated kernel is made fit for: without specks, centred, and of use."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -58,18 +59,18 @@ def framed(kernel: np.ndarray, side: int) -> np.ndarray:
 
 def extent(kernel: jax.typing.ArrayLike) -> tuple[int, int]:
     """How many rows and columns of a kernel [kh, kw] hold an entry above a twentieth of its largest."""
-    rows, columns = _extent(jnp.asarray(kernel))
+    rows, columns = _extent(np.asarray(kernel))
     return int(rows), int(columns)
 
 
-def is_small(kernel: jax.Array) -> jax.Array:
+def is_small(kernel: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
     """Whether a kernel [kh, kw] fills less than half of its frame, both in rows and in columns: often a blob."""
     rows, columns = _extent(kernel)
     return (2 * rows < kernel.shape[0]) & (2 * columns < kernel.shape[1])
 
 
-def _extent(kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """`extent`, in a trace as well."""
+def _extent(kernel: jax.Array | np.ndarray) -> tuple[Any, Any]:
+    """`extent` by NumPy or, in a trace, by JAX."""
     present = kernel > _LEAST_ENTRY * kernel.max()
     return present.any(1).sum(), present.any(0).sum()
 

@@ -106,8 +106,7 @@ def deconvolve(
     check_number("num_steps", num_steps, low=1, integer=True)
     if is_concrete(fidelity):
         check_number("fidelity", float(fidelity), low=0, open_low=True)
-    x = _deconvolve(jnp.asarray(y), jnp.asarray(kernel), fidelity, penalties, int(num_steps))
-    return x.clip(*limits)
+    return _deconvolve(jnp.asarray(y), jnp.asarray(kernel), fidelity, penalties, limits, int(num_steps))
 
 
 def shrink(gradients: Gradients, penalty: float | jax.Array) -> Gradients:
@@ -139,14 +138,19 @@ def shrink(gradients: Gradients, penalty: float | jax.Array) -> Gradients:
 
 @functools.partial(jax.jit, static_argnames="num_steps")
 def _deconvolve(
-    y: jax.Array, kernel: jax.Array, fidelity: float | jax.Array, penalties: Penalties, num_steps: int
+    y: jax.Array,
+    kernel: jax.Array,
+    fidelity: float | jax.Array,
+    penalties: Penalties,
+    limits: tuple[float, float],
+    num_steps: int,
 ) -> jax.Array:
     height, width = y.shape[:2]
     # Channels first: the transforms then run over adjacent memory.
     planes = jnp.moveaxis(jnp.atleast_3d(y), -1, 0)
     problem = _pose(planes, kernel.astype(y.dtype), jnp.asarray(fidelity, y.dtype), penalties)
     splits = jax.lax.fori_loop(0, num_steps, lambda _, splits: _step(splits, problem), _start(problem))
-    image = splits.image[:, :height, :width]
+    image = splits.image[:, :height, :width].clip(*limits)
     return jnp.moveaxis(image, 0, -1).reshape(y.shape)
 
 

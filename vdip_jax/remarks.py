@@ -86,7 +86,7 @@ def doubts(result: Estimate, config: Config, faults: Sequence[str] = (), misfit:
                 f"the kernel reaches the edge of its frame of {height}x{width} pixels and may go on beyond: "
                 f"try --kernel_size={round(0.7 * max(height, width)) * 2 + 1}."
             )
-        if kernels.is_small(jnp.asarray(result.kernel)):
+        if kernels.is_small(np.asarray(result.kernel)):
             rows, columns = kernels.extent(result.kernel)
             found.append(
                 f"the kernel fills {rows}x{columns} of {height}x{width} pixels: if the blur is longer, it was "

@@ -46,7 +46,7 @@ class Trial(NamedTuple):
 # Of several searches the first is believed unless another's criterion is lower at the end or, with the last weight,
 # lower by the margin (docs/refinement.md).
 _MARGIN, _WIDTH_AT_LAST = 1.25, 2.0
-# The same weight where one of two kernels is chosen because the first is doubtful.
+# The weight where one of two kernels is chosen because the first is doubtful.
 _WIDTH_IN_DOUBT = 0.5
 # A kernel is doubtful too if it leaves unexplained more than so many times the noise.
 _UNEXPLAINED = 3.0
@@ -80,6 +80,7 @@ class Found(NamedTuple):
     misfit: jax.Array
 
     @property
+    @jax.jit
     def doubtful(self) -> jax.Array:
         """Whether the trials do not agree, the picture leaves much unexplained, or the kernel may be a blob."""
         return (self.agreement < UNSURE) | (self.misfit > _UNEXPLAINED) | kernels.is_small(self.kernel)
