@@ -67,29 +67,31 @@ BLOB[4:6, 4:6], LINE[:, 4] = 1 / 4, 1 / 9
 
 @pytest.mark.parametrize("traced", [False, True])
 @pytest.mark.parametrize(
-    ("first", "third", "searches", "doubtful"),
+    ("first", "held", "beyond", "searches", "doubtful"),
     [
         # Trials that agree on the right kernel leave no doubt.
-        ((stroke(), stroke()), (LINE, LINE), 1, False),
+        ((stroke(), stroke()), (LINE, LINE), (BLOB, BLOB), 1, False),
         # They do not agree.
-        ((BLOB, stroke().T), (stroke(), stroke()), 2, False),
+        ((BLOB, stroke().T), (LINE, LINE), (stroke(), stroke()), 3, False),
+        ((BLOB, stroke().T), (stroke(), stroke()), (LINE, LINE), 3, False),
         # They agree on what leaves much unexplained.
-        ((LINE, LINE), (stroke(), stroke()), 2, False),
+        ((LINE, LINE), (BLOB, BLOB), (stroke(), stroke()), 3, False),
         # They agree on what may be a blob.
-        ((BLOB, BLOB), (stroke(), stroke()), 2, False),
-        # The third one finds no better one.
-        ((stroke(), BLOB), (LINE, LINE), 2, True),
+        ((BLOB, BLOB), (LINE, LINE), (stroke(), stroke()), 3, False),
+        # The other two find no better one.
+        ((stroke(), BLOB), (LINE, LINE), (BLOB, BLOB), 3, True),
     ],
 )
-def test_where_two_searches_leave_doubt_a_third_is_believed_if_it_is_better(
-    monkeypatch, traced, first, third, searches, doubtful
+def test_where_two_searches_leave_doubt_two_more_are_believed_if_they_are_better(
+    monkeypatch, traced, first, held, beyond, searches, doubtful
 ):
     _, y = photo(noise=0.01)
     asked = []
+    in_doubt = dict(zip(classical._LIMITS_IN_DOUBT, (held, beyond), strict=True))
 
     def searched(gray, size, widths, seeds, limits):
         asked.append(widths)
-        kernels = third if limits == classical._BEYOND else first
+        kernels = first if widths == classical._WIDTHS else in_doubt[limits]
         return all_come_to(jnp.asarray(np.stack(kernels), jnp.float32))(gray, size, widths, seeds, limits)
 
     monkeypatch.setattr(search, "_searched", searched)
@@ -101,8 +103,8 @@ def test_where_two_searches_leave_doubt_a_third_is_believed_if_it_is_better(
         return classical.estimate(gray, KERNEL_SIZE)
 
     found = (jax.jit(estimate) if traced else estimate)(jnp.asarray(y[..., 0]))
-    # A trace cannot look at what it makes: there the third is always made.
-    assert asked == [classical._WIDTHS, classical._IN_DOUBT][: 2 if traced else searches]
+    # A trace cannot look at what it makes: there all are always made.
+    assert asked == [classical._WIDTHS, classical._IN_DOUBT, classical._IN_DOUBT][: 3 if traced else searches]
     np.testing.assert_allclose(found.kernel, stroke(), atol=1e-6)
     assert bool(found.doubtful) is doubtful
 
@@ -167,15 +169,15 @@ def test_kernels_of_parts_are_begun_with_and_in_doubt_the_whole_is_searched(
         return comes_to(seeds.sum(0), agreement)._replace(misfit=jnp.array(misfit))
 
     monkeypatch.setattr(classical, "search", searched)
-    monkeypatch.setattr(classical, "more_plausible", lambda gray, found, other: jnp.array(better))
+    monkeypatch.setattr(classical, "most_plausible", lambda gray, found: found[-1 if better else 0])
 
     def estimate(gray):
         return classical.estimate(gray, KERNEL_SIZE)
 
     found = (jax.jit(estimate) if traced else estimate)(jnp.asarray(y))
     assert asked[0] == (2.0,)
-    # A trace cannot look at what it makes: there the whole is always searched, and a third time.
-    in_doubt = [classical._WIDTHS, classical._IN_DOUBT] if traced else [classical._WIDTHS]
+    # A trace cannot look at what it makes: there the whole is always searched, as if that left doubt too.
+    in_doubt = [classical._WIDTHS, classical._IN_DOUBT, classical._IN_DOUBT] if traced else [classical._WIDTHS]
     assert asked[1:] == (in_doubt if traced or agreement < 0.85 or misfit > 3 else [])
     np.testing.assert_allclose(found.kernel, 1 if chosen == "whole" else 31 / 32, atol=1e-6)
 

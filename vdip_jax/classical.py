@@ -1,9 +1,9 @@
 """A classical blind start, in seconds: the kernel by searches from coarse to fine (`search`), then the picture.
 
-Two searches, one of which does not let a narrow kernel win, as the other often does; where that leaves doubt a third,
-by images that may go beyond 1, as lights did that were clipped. A large image is first searched in parts: some show the
-kernel better than the whole does, with its mixture of contents, and the whole chooses between what they come to
-(docs/refinement.md). `finishing` makes the picture.
+Two searches, one of which does not let a narrow kernel win, as the other often does; where that leaves doubt two more,
+one of them by images that may go beyond 1, as lights did that were clipped. A large image is first searched in parts:
+some show the kernel better than the whole does, with its mixture of contents, and the whole chooses between what they
+come to (docs/refinement.md). `finishing` makes the picture.
 """
 
 import math
@@ -17,13 +17,13 @@ from vdip_jax.candidates import luma
 from vdip_jax.checks import is_concrete
 from vdip_jax.finishing import UNSURE, finish
 from vdip_jax.optimizers import choose
-from vdip_jax.search import Found, more_plausible, search
+from vdip_jax.search import Found, most_plausible, search
 from vdip_jax.threads import are_best_apart, side_by_side
 
-# What the two searches weigh the width of a kernel with, the third, and the one that begins with kernels of parts.
+# What the two searches weigh the width of a kernel with, those in doubt, and the one that begins with kernels of parts.
 _WIDTHS, _IN_DOUBT, _OF_PARTS = (0.0, 2.0), (1.0,), (2.0,)
-# The third compares by images that may go beyond 1.
-_BEYOND = (0.0, math.inf)
+# The limits of the images by which each of those in doubt compares.
+_LIMITS_IN_DOUBT = ((0.0, 1.0), (0.0, math.inf))
 # Side of a part in pixels. An image of fewer than so many times its pixels, or in which a part is less than so many
 # kernels wide, so that parts come to blobs, is searched as a whole only.
 _PART, _LEAST_PARTS, _LEAST_KERNELS = 400, 2, 7
@@ -63,22 +63,29 @@ def estimate(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
         if parts is None:
             return _of_whole(gray, kernel_size)
         found = search(gray, kernel_size, _OF_PARTS, _of_parts(parts, kernel_size))
-        return _if_better(gray, found, lambda: _of_whole(gray, kernel_size))
+        return _if_better(gray, found, lambda: [_of_whole(gray, kernel_size)])
 
 
 def _of_whole(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
     """By searches of the whole image that begin with nothing."""
-    found = search(gray, kernel_size, _WIDTHS)
-    return _if_better(gray, found, lambda: search(gray, kernel_size, _IN_DOUBT, limits=_BEYOND))
+
+    def one(limits: tuple[float, float]) -> Found:
+        return search(gray, kernel_size, _IN_DOUBT, limits=limits)
+
+    def again() -> list[Found]:
+        if are_best_apart(gray):
+            return side_by_side(one, _LIMITS_IN_DOUBT)
+        return [one(limits) for limits in _LIMITS_IN_DOUBT]
+
+    return _if_better(gray, search(gray, kernel_size, _WIDTHS), again)
 
 
-def _if_better(gray: jax.Array, found: Found, again: Callable[[], Found]) -> Found:
-    """What is found, or if that is doubtful what is found `again`, whichever is the more plausible."""
+def _if_better(gray: jax.Array, found: Found, again: Callable[[], list[Found]]) -> Found:
+    """What is found, or if that is doubtful the most plausible of it and of what is found `again`."""
     doubtful = found.doubtful
     if is_concrete(doubtful) and not doubtful:
         return found
-    other = again()
-    return choose(doubtful & more_plausible(gray, found, other), other, found)
+    return choose(doubtful, most_plausible(gray, [found, *again()]), found)
 
 
 def _parts(gray: jax.Array, kernel_size: tuple[int, int]) -> jax.Array | None:

@@ -46,7 +46,7 @@ class Trial(NamedTuple):
 # Of several searches the first is believed unless another's criterion is lower at the end or, with the last weight,
 # lower by the margin (docs/refinement.md).
 _MARGIN, _WIDTH_AT_LAST = 1.25, 2.0
-# The weight where one of two kernels is chosen because the first is doubtful.
+# The weight where one of several kernels is chosen because the first is doubtful.
 _WIDTH_IN_DOUBT = 0.5
 # A kernel is doubtful too if it leaves unexplained more than so many times the noise.
 _UNEXPLAINED = 3.0
@@ -107,14 +107,15 @@ def search(
 
 
 @jax.jit
-def more_plausible(gray: jax.Array, found: Found, other: Found) -> jax.Array:
-    """Whether the kernel of `other` explains an image [H, W] better, whatever each of them was compared by before.
+def most_plausible(gray: jax.Array, found: Sequence[Found]) -> Found:
+    """Of several found that whose kernel explains an image [H, W] best, whatever each was compared by before.
 
-    By images that go beyond 0 and 1 and by the width, so that no blob wins (docs/refinement.md).
+    By images that go beyond 0 and 1 and by the width, so that no blob wins (docs/refinement.md); of equals the first.
     """
-    both = jnp.stack([found.kernel, other.kernel])
-    ranking = _ranking(both, judged(gray, both, limits=(-math.inf, math.inf)).criterion, _WIDTH_IN_DOUBT)
-    return ranking[1] < ranking[0]
+    each: Found = jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
+    criterion = judged(gray, each.kernel, limits=(-math.inf, math.inf)).criterion
+    first = _ranking(each.kernel, criterion, _WIDTH_IN_DOUBT).argmin()
+    return jax.tree.map(lambda leaf: leaf[first], each)
 
 
 def scales(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
