@@ -57,6 +57,17 @@ def test_learning_rates_are_halved_at_milestones_counted_from_the_end_of_prefit(
     np.testing.assert_allclose(rates["kernel"], 1e-4 * factors, rtol=1e-4)
 
 
+def test_learning_rates_are_gone_through_at_a_pace():
+    ours, one = adam(optax.piecewise_constant_schedule(1.0, {4: 0.5})), jnp.ones(())
+    state = ours.init(one)
+    rates = []
+    for _ in range(4):
+        update, state = ours.update(one, state, made=True, pace=2.0)
+        rates.append(-float(update))
+    # float32 rounding of Adam's 1 - 0.999^t.
+    np.testing.assert_allclose(rates, [1, 1, 0.5, 0.5], rtol=1e-4)
+
+
 def test_updates_in_a_loop_need_no_room_for_a_second_copy():
     """But for the gradient: a copy of parameters or moments each step would cost more time than the update."""
     size = 2**20

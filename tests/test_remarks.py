@@ -64,7 +64,16 @@ def test_an_estimate_of_no_use_is_told(preset, words, capsys):
 def test_a_doubtful_kernel_is_told(preset, network):
     (doubt,) = remarks.doubts(estimate(preset, wide(), 0.5), Config.preset(preset))
     assert "agree by 0.50 only" in doubt
-    assert ("set out from a uniform one" in doubt) is network
+    assert ("set out from it and then from a uniform one" in doubt) is network
+
+
+@pytest.mark.parametrize(
+    ("agreement", "kernel"), [(0.95, "the mean of the"), (0.5, "the kernel of the network's first")]
+)
+def test_the_last_candidate_is_told_as_what_it_is(agreement, kernel):
+    assert f"the finish with {kernel}" in remarks.answer(
+        estimate("quick", wide(), agreement, choice=3), Config.preset("quick")
+    )
 
 
 @pytest.mark.parametrize(("blob", "told"), [((4, 5), "fills 4x5 of 9x11 pixels"), ((5, 5), None), ((4, 6), None)])

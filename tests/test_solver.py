@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import scipy.signal
-from mosaics import all_come_to
+from mosaics import all_come_to, comes_to
 from programs import ROOT
 
 from vdip_jax import (
@@ -28,7 +28,7 @@ from vdip_jax import (
     steps,
     uncertainty,
 )
-from vdip_jax.candidates import criterion
+from vdip_jax.candidates import Candidates, criterion
 
 CONFIG = Config(
     channels=4,
@@ -328,7 +328,7 @@ def test_refined_answer_is_the_one_of_four_candidates_with_the_lowest_criterion(
     candidates = refined.candidates
     assert candidates.image.shape == (4, *SIZE) and candidates.kernel.shape == (4, *KERNEL_SIZE)
     np.testing.assert_array_equal(refined.kernel, candidates.kernel[refined.choice])
-    assert refined.choice == answers.best(jnp.asarray(candidates.criterion), refined.agreement < finishing.UNSURE)
+    assert refined.agreement > finishing.UNSURE and refined.choice == answers.best(jnp.asarray(candidates.criterion))
     for image, kernel, value in zip(*candidates, strict=True):
         np.testing.assert_allclose(criterion(GRAY, image, kernel), value, rtol=1e-4)
     start, network, *refined_kernels = candidates.kernel
@@ -375,17 +375,46 @@ def test_the_networks_share_is_the_smaller_the_worse_its_image():
     assert share([-9.0], 0, CONFIG) == 0.5
 
 
-@pytest.mark.parametrize(
-    ("lead", "doubtful", "choice"),
-    [(0.4, False, 0), (0.2, False, 2), (0.4, True, 2), (1.1, True, 0), (np.inf, True, 0)],
-)
-def test_the_classical_estimate_is_the_answer_only_by_a_margin(lead, doubtful, choice):
-    assert answers.best(jnp.asarray([-9 - lead, -8, -9, -8.5]), doubtful) == choice
+@pytest.mark.parametrize(("lead", "choice"), [(0.4, 0), (0.2, 2), (np.inf, 0)])
+def test_the_classical_estimate_is_the_answer_only_by_a_margin(lead, choice):
+    assert answers.best(jnp.asarray([-9 - lead, -8, -9, -8.5])) == choice
 
 
 @pytest.mark.parametrize(("lead", "choice"), [(0.02, 2), (0.05, 3)])
 def test_the_mean_kernel_counts_only_where_it_is_clearly_better(lead, choice):
-    assert answers.best(jnp.asarray([-9, -8, -9, -9 - lead]), doubtful=False) == choice
+    assert answers.best(jnp.asarray([-9, -8, -9, -9 - lead])) == choice
+
+
+@pytest.mark.parametrize("last_is_usable", [True, False])
+def test_in_doubt_the_kernel_is_chosen_that_explains_the_photograph_best(last_is_usable):
+    y, across = photo(0), np.zeros(KERNEL_SIZE, np.float32)
+    across[2] = 1 / 3
+    kernels = jnp.asarray(np.stack([across, KNOWN, np.full(KERNEL_SIZE, 1 / 15, np.float32), KNOWN]))
+    criterion = jnp.array([-9.0, -9, -9, -3 if last_is_usable else jnp.inf])
+    choice = answers.best_in_doubt(y[..., 0], Candidates(jnp.stack([y] * 4), kernels, criterion))
+    # Not the network's own image, and nothing of no use.
+    assert (choice == 3) if last_is_usable else (choice in (0, 2))
+
+
+@pytest.mark.parametrize("way", ["chunks", "jit", "batch"])
+def test_a_doubtful_start_gets_a_third_of_the_steps_and_nothing_the_rest(monkeypatch, way):
+    monkeypatch.setattr(classical, "estimate", lambda gray, size: comes_to(KNOWN, 0.5))
+    # A share of its own, so that programs compiled with a sure start stay apart.
+    config = dataclasses.replace(WARM, ssim_steps=7, hold_kernel=1)
+    told = []
+    if way == "chunks":
+        result = run(config=config, chunk_steps=2, callback=lambda progress: told.append(read(progress)))
+        assert [progress.step for progress in told] == [0, 2, 3, 5, 7, 9]
+    elif way == "jit":
+        result = jax.jit(lambda y: solve(y, KEY, kernel_size=KERNEL_SIZE, config=config))(GRAY)
+    else:
+        both = run(PHOTOS[:2, ..., 0:1], key=jnp.stack([KEY, KEY]), config=config)
+        result = jax.tree.map(lambda leaf: leaf[0], both)
+    start, network, again, first = result.candidates.kernel
+    np.testing.assert_array_equal(start, KNOWN)
+    # The network's second kernel knows nothing of the start, that of its first attempt is next to it.
+    assert np.abs(network - 1 / 15).max() < 0.02 < np.abs(first - 1 / 15).max()
+    assert np.isfinite(result.loss).all() and result.choice in (0, 2, 3)
 
 
 def test_std_is_that_of_the_answer_unless_the_posterior_is_asked_for(refined):

@@ -181,26 +181,60 @@ def test_kl_weight_decays_every_thousand_steps_after_prefit(step, expected):
     np.testing.assert_allclose(steps.kl_weight(jnp.asarray(step), Config(sigma_t=0.2)), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("ok", "agreement", "trusted"), [(True, 0.95, True), (True, 0.7, False), (True, np.nan, True), (False, 0.95, False)]
-)
-def test_only_from_an_estimate_that_is_not_doubtful_the_network_sets_out(ok, agreement, trusted):
-    y, image = jnp.full((32, 34, 1), 0.5), jnp.full((32, 34, 1), 0.7)
-    kernel = jnp.zeros((5, 3)).at[2].set(1 / 3)
-    begun = Start(image, kernel, jnp.asarray(ok), jnp.asarray(agreement))
-    problem = steps.pose(y, KEY, (5, 3), None, begun)
-    assert bool(problem.trusted) is trusted
-    np.testing.assert_array_equal(problem.targets.image, image if trusted else y)
-    middle = 0.9 / 3 + 0.1 / 15 if trusted else 1 / 15
+# An estimate of a kernel, and the picture it makes.
+KERNEL, IMAGE = jnp.zeros((5, 3)).at[2].set(1 / 3), jnp.full((32, 34, 1), 0.7)
+
+
+def check_set_out(problem, warm):
+    """From that estimate, or from the blurred image and the uniform kernel."""
+    np.testing.assert_array_equal(problem.targets.image, IMAGE if warm else problem.y)
+    middle = 0.9 / 3 + 0.1 / 15 if warm else 1 / 15
     np.testing.assert_allclose(jax.nn.softmax(problem.kernel_base, (0, 1))[2], middle, rtol=1e-5)
     np.testing.assert_allclose(problem.targets.kernel[2], middle, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("ok", "agreement", "trusted"), [(True, 0.95, True), (True, 0.7, False), (True, np.nan, True), (False, 0.95, False)]
+)
+def test_only_from_an_estimate_that_is_of_use_the_network_sets_out(ok, agreement, trusted):
+    begun = Start(IMAGE, KERNEL, jnp.asarray(ok), jnp.asarray(agreement))
+    problem = steps.pose(jnp.full((32, 34, 1), 0.5), KEY, (5, 3), None, begun)
+    assert bool(problem.trusted) is trusted and bool(problem.anew) is not ok
+    check_set_out(problem, ok)
+    # Of a doubtful one that is of use there are two attempts.
+    warm = dataclasses.replace(config_of("vdip-sparse"), start="classical")
+    assert steps.first_attempt(problem, warm) == (4 if agreement < 0.85 else 0)
+    assert float(problem.pace) == (3 if agreement < 0.85 else 1)
+
+
+@pytest.mark.parametrize("doubtful", [True, False])
+def test_after_a_doubtful_start_the_networks_set_out_anew(doubtful):
+    config = dataclasses.replace(config_of("vdip-sparse"), start="classical")
+    problem, state = begin(config)
+    begun = Start(IMAGE, KERNEL, jnp.asarray(True), jnp.asarray(0.5 if doubtful else 0.9))
+    posed = steps.pose(problem.y, KEY, (5, 3), None, begun)
+    state = state._replace(loss=state.loss.at[:4].set(7.0))
+    again, fresh = jax.jit(steps.another_attempt, static_argnums=(2, 3))(posed, state, 4, config)
+    check_set_out(again, not doubtful)
+    if not doubtful:
+        jax.tree.map(np.testing.assert_array_equal, fresh, state)
+        return
+    # What the first attempt came to is kept, its parameters and moments are not.
+    first = jax.jit(steps.estimate, static_argnums=2)(posed, state.params, config)
+    np.testing.assert_allclose(again.tried, first.kernel, rtol=1e-5)
+    assert differing(fresh.params, state.params) == {"image", "kernel"}
+    jax.tree.map(np.testing.assert_array_equal, fresh.good, fresh.params)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(fresh.opt_state))
+    np.testing.assert_array_equal(fresh.loss, state.loss)
+    # Its 9 updates go through the 13 of the schedule.
+    assert [int(steps.scheduled(again, step)) for step in (4, 5, 6, 12)] == [0, 1, 3, 12]
+
+
 @pytest.mark.parametrize("trusted", [True, False])
-def test_a_trusted_kernel_stands_still_while_the_image_learns(trusted):
+def test_a_kernel_that_is_begun_with_stands_still_while_the_image_learns(trusted):
     config = dataclasses.replace(config_of("vdip-sparse"), hold_kernel=2)
     problem, state = begin(config)
-    problem = problem._replace(trusted=jnp.asarray(trusted))
+    problem = problem._replace(anew=jnp.asarray(not trusted))
     moved = []
     for step in range(4):
         after = updater(config)(problem, state, step, NEVER)
@@ -218,16 +252,24 @@ def test_each_step_has_the_loss_of_its_phase(step, phase):
 
 
 @pytest.mark.parametrize(
-    ("step", "trusted", "phase"),
-    [(2, False, "prefit"), (3, True, "ssim"), (3, False, "variational"), (6, False, "variational"), (7, False, "ssim")],
+    ("step", "anew", "phase"),
+    [(2, True, "prefit"), (3, False, "ssim"), (3, True, "variational"), (6, True, "variational"), (7, True, "ssim")],
 )
-def test_after_a_start_that_is_not_trusted_two_fifths_of_the_steps_are_variational(step, trusted, phase):
+def test_of_an_attempt_from_nothing_two_fifths_are_variational(step, anew, phase):
     config = dataclasses.replace(config_of("vdip-sparse"), start="classical", variational_steps=0, ssim_steps=10)
-    check_phase(config, step, phase, trusted)
+    check_phase(config, step, phase, anew=jnp.asarray(anew))
 
 
-def check_phase(config, step, phase, trusted=True):
-    problem = begin(config)[0]._replace(trusted=jnp.asarray(trusted))
+@pytest.mark.parametrize(
+    ("step", "phase"), [(5, "prefit"), (6, "prefit"), (7, "variational"), (9, "variational"), (10, "ssim")]
+)
+def test_an_attempt_goes_through_the_schedule_at_its_own_pace(step, phase):
+    # Since the fifth update, two at a time.
+    check_phase(config_of("vdip-sparse"), step, phase, since=jnp.array(5), pace=jnp.array(2.0))
+
+
+def check_phase(config, step, phase, **attempt):
+    problem = begin(config)[0]._replace(**attempt)
     draws = np.random.default_rng(step)
     std = draws.uniform(0.1, 0.2, (36, 36, 1)).astype(np.float32)
     kernel = np.full((5, 3), 1 / 15, np.float32)

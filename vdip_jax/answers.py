@@ -13,11 +13,12 @@ from vdip_jax.classical import Start
 from vdip_jax.config import Config
 from vdip_jax.objective import Posterior
 from vdip_jax.operators import observed_frame
+from vdip_jax.search import implausibility
 from vdip_jax.steps import Problem, State
 
-# The classical estimate is the answer only if its criterion is lower than another's by more than this: it is itself the
-# best of several by this criterion, which flatters it; a doubtful one most of all (docs/refinement.md).
-_HANDICAP, _HANDICAP_IN_DOUBT = 0.3, 1.0
+# The classical estimate is the answer only if it is the better by more than this: it is itself the best of several by
+# what it is compared by, which flatters it.
+_HANDICAP = 0.3
 # So is half of the mean kernel.
 _HANDICAP_OF_MEAN = 0.03
 # A candidate weighs exp(-criterion / 2) where it is mixed with the network's image (docs/refinement.md).
@@ -29,8 +30,9 @@ class Result(NamedTuple):
 
     Attributes:
       image: the sharp image, y's shape, in [0, 1]: the candidate with the lowest criterion, the classical estimate only
-        if by a margin and, if doubtful, with some of y left in it (`finishing.reserve`); with a share of the network's
-        image mixed in (`networks_share`).
+        if by a margin; after a doubtful one that with the most plausible kernel (`search.implausibility`), the estimate
+        itself with some of y left in it (`finishing.reserve`); with a share of the network's image mixed in
+        (`networks_share`).
       std: standard deviation of its error a pixel and channel, y's shape, by `uncertainty.refit`, larger where the
         network's image differs; with `Config.std='posterior'` that of q(x), stale after an SSIM phase, since that loss
         does not see it, and zero for the point methods.
@@ -43,7 +45,8 @@ class Result(NamedTuple):
       choice: which of the candidates the answer is.
       candidates: what the answer is chosen from. One for the classical estimate alone and for a network without one;
         else the classical estimate, the network's image, and the images that `finishing.finish` makes of the network's
-        kernel and of the mean of the two kernels, each fitted once more to such an image.
+        kernel and of the mean of the two kernels, each fitted once more to such an image; after a doubtful estimate, of
+        the kernel of the network's first attempt in place of the mean.
     """
 
     image: jax.Array
@@ -73,14 +76,19 @@ def of_run(problem: Problem, state: State, begun: Start | None, config: Config) 
     frame = functools.partial(observed_frame, size=(problem.y.shape[0], problem.y.shape[1]))
     images, kernels, usable = frame(posterior.mean)[None], posterior.kernel[None], jnp.ones(1, bool)
     if begun is not None:
-        # Two estimates err in different ways: their mean is often nearer than either.
-        refined = jnp.stack([posterior.kernel, (begun.kernel + posterior.kernel) / 2])
+        # Two estimates err in different ways: their mean is often nearer than either, if neither is wrong.
+        other = jnp.where(problem.trusted, (begun.kernel + posterior.kernel) / 2, problem.tried)
+        refined = jnp.stack([posterior.kernel, other])
         finished, refined = jax.lax.map(functools.partial(_finished, problem), refined)
         images = jnp.concatenate([begun.image[None], images, finished])
         kernels = jnp.concatenate([begun.kernel[None], kernels, refined])
         usable = jnp.stack([begun.ok, True, True, begun.ok])
     candidates = compare(problem.y, images, kernels, usable)
-    choice = best(candidates.criterion, ~problem.trusted)
+    choice = best(candidates.criterion)
+    if begun is not None:
+        # One after the other and only where it is needed: as many images are made again as there are candidates.
+        in_doubt = functools.partial(best_in_doubt, luma(problem.y), candidates)
+        choice = jax.lax.cond(problem.trusted | ~begun.ok, lambda: choice, in_doubt)
     image, std = images[choice], frame(posterior.std)
     if config.std == "refit":
         std = uncertainty.refit(problem.y, image, kernels[choice])
@@ -139,15 +147,19 @@ def networks_share(criterion: jax.Array, choice: jax.Array, config: Config) -> j
     return jnp.where(jnp.isfinite(of_network), jax.nn.sigmoid((criterion[choice] - of_network) / _TEMPERATURE), 0)
 
 
-def best(criterion: jax.Array, doubtful: bool | jax.Array) -> jax.Array:
-    """Index of the candidate to answer with.
+def best(criterion: jax.Array) -> jax.Array:
+    """Index of the candidate to answer with, by the criterion [N] of each, in the order of `Result.candidates`."""
+    return criterion.at[0].add(_HANDICAP).at[-1].add(_HANDICAP_OF_MEAN).argmin()
 
-    Args:
-      criterion: [N], in the order of `Result.candidates`.
-      doubtful: whether the classical estimate is.
+
+def best_in_doubt(gray: jax.Array, candidates: Candidates) -> jax.Array:
+    """Index of the candidate to answer with after a doubtful start to an image [H, W]: by the kernels alone.
+
+    The criterion of what they made prefers what is wrong too often (docs/refinement.md). The network's own image, made
+    with a kernel that another candidate has as well, is none of them.
     """
-    of_start = jnp.where(doubtful, _HANDICAP_IN_DOUBT, _HANDICAP)
-    return criterion.at[0].add(of_start).at[-1].add(_HANDICAP_OF_MEAN).argmin()
+    of_kernels = implausibility(gray, candidates.kernel).at[0].add(_HANDICAP).at[1].set(jnp.inf)
+    return jnp.where(jnp.isfinite(candidates.criterion), of_kernels, jnp.inf).argmin()
 
 
 def _newest_finite(problem: Problem, state: State, config: Config) -> tuple[Posterior, jax.Array]:

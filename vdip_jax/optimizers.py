@@ -14,7 +14,8 @@ _DECAY, _SQUARE_DECAY, _EPSILON = 0.9, 0.999, 1e-8
 def optimizer(config: Config) -> optax.GradientTransformationExtraArgs:
     """Adam for the parameters under 'image' and 'kernel'; moments go on through all phases.
 
-    Its `update` takes beside the gradients whether the update is `made`: one that is not changes nothing.
+    Its `update` takes beside the gradients whether the update is `made`: one that is not changes nothing; and at what
+    `pace` the learning rates are gone through, 1 if an update at a time.
     """
     boundaries = {config.prefit_steps + milestone: config.lr_decay for milestone in config.lr_milestones}
     rates = {"image": config.lr_image, "kernel": config.lr_kernel}
@@ -41,6 +42,7 @@ def adam(learning_rate: optax.Schedule) -> optax.GradientTransformationExtraArgs
         params: optax.Params | None = None,
         *,
         made: jax.Array,
+        pace: float | jax.Array = 1,
         **_: Any,
     ) -> tuple[optax.Updates, optax.ScaleByAdamState]:
         del params
@@ -49,7 +51,7 @@ def adam(learning_rate: optax.Schedule) -> optax.GradientTransformationExtraArgs
             optax.tree.update_moment(updates, state.mu, _DECAY, 1),
             optax.tree.update_moment(updates, state.nu, _SQUARE_DECAY, 2),
         )
-        rate = learning_rate(state.count)
+        rate = learning_rate(state.count * pace)
         state = choose(made, new, state)
         mean = optax.tree.bias_correction(state.mu, _DECAY, state.count)
         square = optax.tree.bias_correction(state.nu, _SQUARE_DECAY, state.count)

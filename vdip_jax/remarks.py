@@ -22,7 +22,9 @@ def answer(result: Estimate, config: Config, unchanged: bool = True) -> str:
         "the classical estimate",
         "the network's image",
         "the finish with the network's kernel",
-        "the finish with the mean of the classical and the network's kernel",
+        "the finish with the kernel of the network's first attempt"
+        if result.agreement < UNSURE
+        else "the finish with the mean of the classical and the network's kernel",
     )[result.choice]
     if not unchanged or len(result.candidates.criterion) == 1 or result.choice == answers.network_candidate(config):
         return name
@@ -75,7 +77,7 @@ def doubts(result: Estimate, config: Config, faults: Sequence[str] = (), misfit:
         found.append(f"the classical estimate found no blur and is of no use{begun}.")
     # Of a known kernel the agreement is NaN.
     elif result.agreement < UNSURE:
-        begun = "; the network set out from a uniform one" if config.num_steps else ""
+        begun = "; the network set out from it and then from a uniform one" if config.num_steps else ""
         found.append(
             f"the kernel is doubtful, for settings agree by {result.agreement:.2f} only (1: fully){begun}; "
             "try another --kernel_size."

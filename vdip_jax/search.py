@@ -113,9 +113,14 @@ def most_plausible(gray: jax.Array, found: Sequence[Found]) -> Found:
     By images that go beyond 0 and 1 and by the width, so that no blob wins (docs/refinement.md); of equals the first.
     """
     each: Found = jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
-    criterion = judged(gray, each.kernel, limits=(-math.inf, math.inf)).criterion
-    first = _ranking(each.kernel, criterion, _WIDTH_IN_DOUBT).argmin()
+    first = implausibility(gray, each.kernel).argmin()
     return jax.tree.map(lambda leaf: leaf[first], each)
+
+
+def implausibility(gray: jax.Array, estimates: jax.Array) -> jax.Array:
+    """What `most_plausible` compares kernels [N, kh, kw] of an image [H, W] by: lower is better."""
+    criterion = judged(gray, estimates, limits=(-math.inf, math.inf)).criterion
+    return _ranking(estimates, criterion, _WIDTH_IN_DOUBT)
 
 
 def scales(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:

@@ -180,9 +180,14 @@ def _solve(
         if not config.num_steps:
             return started()
     problem, state = _begin(images, keys, kernel if known else None, begun, kernel_size, config, shards)
+    # A given kernel is not doubtful.
+    first = steps.first_attempt(problem, config) if kernel is None else 0
     if tell is not None:
-        return _in_chunks(problem, state, begun, config, shards, tell, chunk_steps)
-    state = _traced_steps(problem, state, 0, config.num_steps, config, shards)
+        return _in_chunks(problem, state, begun, first, config, shards, tell, chunk_steps)
+    if first:
+        state = _traced_steps(problem, state, 0, first, config, shards)
+        problem, state = _another_attempt(problem, state, first, config, shards)
+    state = _traced_steps(problem, state, first, config.num_steps, config, shards)
     return _finish(problem, state, begun, config, shards)
 
 
@@ -190,6 +195,7 @@ def _in_chunks(
     problem: Problem,
     state: State,
     begun: Start | None,
+    first: int,
     config: Config,
     shards: int,
     tell: Callable[[Progress], bool],
@@ -197,8 +203,10 @@ def _in_chunks(
 ) -> Result:
     done, chunk, ended = 0, chunk_steps or 1, False
     while not ended:
+        if first and done == first:
+            problem, state = _another_attempt(problem, state, first, config, shards)
         began = time.perf_counter()
-        stop = min(done + chunk, config.num_steps)
+        stop = min(done + chunk, first if done < first else config.num_steps)
         state = jax.block_until_ready(_advance(problem, state, done, stop, config, shards))
         # The first chunk, one step, may hold the compilation and says little of the pace: grow by doubling.
         seconds = (time.perf_counter() - began) / (stop - done)
@@ -263,6 +271,11 @@ def _steps(problem: Problem, state: State, first: Any, stop: Any, config: Config
 # A chunk writes its state over the old one; inside somebody else's program there is no buffer to give away.
 _advance = jax.jit(_steps, static_argnames=("config", "shards"), donate_argnames="state")
 _traced_steps = jax.jit(_steps, static_argnames=("config", "shards"))
+
+
+@functools.partial(jax.jit, static_argnames=("since", "config", "shards"))
+def _another_attempt(problem: Problem, state: State, since: int, config: Config, shards: int) -> tuple[Problem, State]:
+    return _over_images(functools.partial(steps.another_attempt, since=since, config=config), shards)(problem, state)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "shards"))
