@@ -17,8 +17,8 @@ from vdip_jax.search import implausibility
 from vdip_jax.steps import Problem, State
 
 # The classical estimate is the answer only if it is the better by more than this: it is itself the best of several by
-# what it is compared by, which flatters it.
-_HANDICAP = 0.3
+# what it is compared by, which flatters it; a doubtful one, searched for again, most of all (docs/refinement.md).
+_HANDICAP, _HANDICAP_IN_DOUBT = 0.3, 1.0
 # So is half of the mean kernel.
 _HANDICAP_OF_MEAN = 0.03
 # A candidate weighs exp(-criterion / 2) where it is mixed with the network's image (docs/refinement.md).
@@ -158,7 +158,7 @@ def best_in_doubt(gray: jax.Array, candidates: Candidates) -> jax.Array:
     The criterion of what they made prefers what is wrong too often (docs/refinement.md). The network's own image, made
     with a kernel that another candidate has as well, is none of them.
     """
-    of_kernels = implausibility(gray, candidates.kernel).at[0].add(_HANDICAP).at[1].set(jnp.inf)
+    of_kernels = implausibility(gray, candidates.kernel).at[0].add(_HANDICAP_IN_DOUBT).at[1].set(jnp.inf)
     return jnp.where(jnp.isfinite(candidates.criterion), of_kernels, jnp.inf).argmin()
 
 
