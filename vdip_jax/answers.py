@@ -16,8 +16,8 @@ from vdip_jax.operators import observed_frame
 from vdip_jax.search import implausibility
 from vdip_jax.steps import Problem, State
 
-# The classical estimate is the answer only if it is the better by more than this: it is itself the best of several by
-# what it is compared by, which flatters it; a doubtful one, searched for again, most of all (docs/refinement.md).
+# The classical estimate is the answer only if its criterion is lower than another's by more than this: it is itself the
+# best of several by this criterion, which flatters it; a doubtful one most of all (docs/refinement.md).
 _HANDICAP, _HANDICAP_IN_DOUBT = 0.3, 1.0
 # So is half of the mean kernel.
 _HANDICAP_OF_MEAN = 0.03
@@ -30,8 +30,8 @@ class Result(NamedTuple):
 
     Attributes:
       image: the sharp image, y's shape, in [0, 1]: the candidate with the lowest criterion, the classical estimate only
-        if by a margin; after a doubtful one that with the most plausible kernel (`search.implausibility`), the estimate
-        itself with some of y left in it (`finishing.reserve`); with a share of the network's image mixed in
+        if by a margin, and if it is doubtful with some of y left in it (`finishing.reserve`); of two attempts that with
+        the more plausible kernel (`search.implausibility`); with a share of the network's image mixed in
         (`networks_share`).
       std: standard deviation of its error a pixel and channel, y's shape, by `uncertainty.refit`, larger where the
         network's image differs; with `Config.std='posterior'` that of q(x), stale after an SSIM phase, since that loss
@@ -86,7 +86,7 @@ def of_run(problem: Problem, state: State, begun: Start | None, config: Config) 
     candidates = compare(problem.y, images, kernels, usable)
     choice = best(candidates.criterion)
     if begun is not None:
-        # One after the other and only where it is needed: as many images are made again as there are candidates.
+        # Only where it is needed: images are made again.
         in_doubt = functools.partial(best_in_doubt, luma(problem.y), candidates)
         choice = jax.lax.cond(problem.trusted | ~begun.ok, lambda: choice, in_doubt)
     image, std = images[choice], frame(posterior.std)
@@ -153,13 +153,15 @@ def best(criterion: jax.Array) -> jax.Array:
 
 
 def best_in_doubt(gray: jax.Array, candidates: Candidates) -> jax.Array:
-    """Index of the candidate to answer with after a doubtful start to an image [H, W]: by the kernels alone.
+    """Index of the candidate to answer with after a doubtful start to an image [H, W].
 
-    The criterion of what they made prefers what is wrong too often (docs/refinement.md). The network's own image, made
-    with a kernel that another candidate has as well, is none of them.
+    Of the finishes with the kernels of both attempts that with the most plausible one: their criterion prefers what is
+    wrong too often (docs/refinement.md). The start if its criterion is lower by a margin.
     """
-    of_kernels = implausibility(gray, candidates.kernel).at[0].add(_HANDICAP_IN_DOUBT).at[1].set(jnp.inf)
-    return jnp.where(jnp.isfinite(candidates.criterion), of_kernels, jnp.inf).argmin()
+    finishes = candidates.criterion[2:]
+    by_kernel = jnp.where(jnp.isfinite(finishes), implausibility(gray, candidates.kernel[2:]), jnp.inf)
+    attempt = 2 + by_kernel.argmin()
+    return jnp.where(candidates.criterion[0] + _HANDICAP_IN_DOUBT < candidates.criterion[attempt], 0, attempt)
 
 
 def _newest_finite(problem: Problem, state: State, config: Config) -> tuple[Posterior, jax.Array]:
