@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mosaics import KERNEL_SIZE, SIZE, all_come_to, comes_to, photo, stroke
 
-from vdip_jax import finishing, search
+from vdip_jax import finishing, pyramid, search
 from vdip_jax.candidates import Candidates
 from vdip_jax.checks import Refusal
 
@@ -26,7 +26,7 @@ def test_the_worse_half_goes_on_from_the_better_one_at_the_coarsest_scale_in_eac
         return Candidates(jnp.zeros((len(estimates), *SIZE, 1)), kernel, -10 * number)
 
     monkeypatch.setattr(search, "_scale", scale)
-    sizes = [size for size, _ in search.scales(SIZE, (15, 15))]
+    sizes = [size for size, _ in pyramid.scales(SIZE, (15, 15))]
     assert len(sizes) == 4
     found = search._coarse_to_fine(jnp.zeros(SIZE), (15, 15), WIDTHS, None, (0, 1))
     assert [size for size, *_ in calls] == [size for size in sizes[:-2] for _ in range(2)] + sizes[-2:]
@@ -47,7 +47,7 @@ def test_a_search_that_begins_with_kernels_does_so_at_the_third_finest_scale(mon
 
     monkeypatch.setattr(search, "_scale", scale)
     seeds = jnp.asarray(np.stack([np.roll(stroke((side, side)), number, 0) for number in (0, 1, 2)]))
-    sizes = search.scales(SIZE, (side, side))
+    sizes = pyramid.scales(SIZE, (side, side))
     found = search._coarse_to_fine(jnp.zeros(SIZE), (side, side), (2.0,), seeds, (0, 1))
     expected = sizes[-num_scales:]
     assert [size for size, *_ in calls] == [
@@ -119,7 +119,7 @@ def test_agreement_is_how_alike_the_best_kernel_and_the_one_least_like_it_are(mo
 
 @pytest.mark.parametrize("kernel_size", [(3, 3), (19, 19), (75, 75), (5, 31), (41, 3)])
 def test_scales_go_from_coarse_to_the_size_asked_for_in_odd_kernels(kernel_size):
-    sizes = search.scales((200, 300), kernel_size)
+    sizes = pyramid.scales((200, 300), kernel_size)
     assert sizes[-1] == ((200, 300), kernel_size)
     for (coarse, small), (fine, large) in zip(sizes, sizes[1:], strict=False):
         assert all(1.3 < b / a < 1.5 for a, b in zip(coarse, fine, strict=True))
@@ -129,19 +129,19 @@ def test_scales_go_from_coarse_to_the_size_asked_for_in_odd_kernels(kernel_size)
 
 
 def test_an_image_too_small_for_the_pyramid_is_refused():
-    search.check_pyramid((80, 100), (31, 31))
-    assert search.scales((80, 100), (31, 31))[0] == ((29, 36), (11, 11))
+    pyramid.check_pyramid((80, 100), (31, 31))
+    assert pyramid.scales((80, 100), (31, 31))[0] == ((29, 36), (11, 11))
     with pytest.raises(Refusal, match="at least 66x66 .* got 60x100"):
-        search.check_pyramid((60, 100), (31, 31))
+        pyramid.check_pyramid((60, 100), (31, 31))
 
 
 def test_the_largest_kernel_is_the_largest_that_is_not_refused():
     for size in ((10, 99), (66, 200), (67, 67), (68, 68), (300, 251)):
-        side = search.largest_kernel(size)
+        side = pyramid.largest_kernel(size)
         assert side % 2 == 1
-        search.check_pyramid(size, (side, side))
+        pyramid.check_pyramid(size, (side, side))
         with pytest.raises(Refusal):
-            search.check_pyramid(size, (side + 2, side + 2))
+            pyramid.check_pyramid(size, (side + 2, side + 2))
 
 
 def test_a_blob_that_explains_a_clipped_image_is_less_plausible_than_the_right_kernel():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mosaics import comes_to, mosaic
 
-from vdip_jax import classical, search
+from vdip_jax import classical, pyramid
 from vdip_jax.operators import blur
 from vdip_jax.samples import shake_kernel
 from vdip_jax.support import FRAME, SIZES, Look, compared, find, look_at, shrink_for
@@ -146,7 +146,7 @@ def test_frames_are_odd_and_a_fifth_apart():
 
 def test_a_small_picture_has_small_frames():
     noise = np.random.default_rng(0).random((24, 26)).astype(np.float32)
-    assert find(noise, [Tile(0, 0, 24, 26)], search.largest_kernel((24, 26))).size <= 9
+    assert find(noise, [Tile(0, 0, 24, 26)], pyramid.largest_kernel((24, 26))).size <= 9
 
 
 def test_a_shake_is_measured():

@@ -18,8 +18,8 @@ from vdip_jax import (
     options,
     outcomes,
     planning,
+    pyramid,
     restarts,
-    search,
     support,
 )
 from vdip_jax.animation import Animation
@@ -169,7 +169,7 @@ def _job(call: Call, task: Task, known: bool) -> Job:
         small = pixels <= _PIXELS_OF_A_FIRST_SIGHT and pixels * finish_bytes(colors) < options.max_memory()
         if clear and small and not written and not _turns_out_sharp(task, look.kernel):
             written = True
-            side = support.side_for(look, search.largest_kernel((light.shape[0], light.shape[1])))
+            side = support.side_for(look, pyramid.largest_kernel((light.shape[0], light.shape[1])))
             seen = by_known_kernel(light, kernels.framed(look.kernel, side))
             job = Job(task, planning.Plan(light, Tile(0, 0, *light.shape[:2]), seen.kernel.shape))
             write(call, job, _restored(job, seen, call.config), time.perf_counter() - began, 0)

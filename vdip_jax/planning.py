@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vdip_jax import search, support
+from vdip_jax import pyramid, support
 from vdip_jax.crops import crops
 from vdip_jax.tiles import Tile, around
 from vdip_jax.triage import gray
@@ -76,7 +76,7 @@ def plan(
     parts = _parts(light, min(side or _SIDE, _SIDE))
     best, decisions, warnings, looks, first_kernel = 0, [], [], [], None
     if kernel_size is None:
-        found = support.find(gray(light), parts, search.largest_kernel(wanted), tell)
+        found = support.find(gray(light), parts, pyramid.largest_kernel(wanted), tell)
         kernel_size, first_kernel = (found.size, found.size), found.looks[0].kernel
         decisions.append(_about_support(found))
         looks = [look for look in found.looks if look.shrink == found.decisive.shrink]

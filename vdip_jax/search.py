@@ -16,17 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vdip_jax import kernels, periodic
+from vdip_jax import kernels, periodic, pyramid
 from vdip_jax.alternation import few_gradients, fit, fit_to, if_any
 from vdip_jax.candidates import Candidates
-from vdip_jax.checks import Refusal
 from vdip_jax.finishing import UNSURE, judged, misfit
 from vdip_jax.optimizers import choose
 from vdip_jax.threads import are_best_apart, side_by_side
 
-_RATIO = 2**-0.5
-# The coarsest kernel is about this wide: three pixels hold no shape yet.
-_LEAST_KERNEL = 5
 _ROUNDS = 5
 _SPARSITY_FLOOR = 1e-4
 
@@ -123,30 +119,6 @@ def implausibility(gray: jax.Array, estimates: jax.Array) -> jax.Array:
     return _ranking(estimates, criterion, _WIDTH_IN_DOUBT)
 
 
-def scales(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Sizes of image and kernel from coarse to fine, 1/sqrt(2) apart, as coarse as the image allows."""
-    count = max(0, math.floor(math.log(_LEAST_KERNEL / max(kernel_size)) / math.log(_RATIO) + 1e-9))
-    sizes = [(image_size, kernel_size)]
-    for level in range(1, count + 1):
-        ratio = _RATIO**level
-        height, width = (math.ceil(n * ratio) for n in image_size)
-        kh, kw = (min(k, max(3, round(k * ratio) // 2 * 2 + 1)) for k in kernel_size)
-        if not _suffices((height, width), (kh, kw)):
-            break
-        sizes.append(((height, width), (kh, kw)))
-    return sizes[::-1]
-
-
-def largest_kernel(image_size: tuple[int, int]) -> int:
-    """The largest odd side of a kernel that an image of this size can show, at least 3."""
-    return max(3, (min(image_size) // 2 - 3) // 2 * 2 + 1)
-
-
-def _suffices(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> bool:
-    """Whether some gradients are far enough from the border to show the whole kernel."""
-    return all(n >= 2 * k + 4 for n, k in zip(image_size, kernel_size, strict=True))
-
-
 def _searched(
     gray: jax.Array,
     kernel_size: tuple[int, int],
@@ -169,7 +141,7 @@ def _coarse_to_fine(
     limits: tuple[float, float],
 ) -> Candidates:
     """What the trials of searches [S, N] with these `widths` come to at the finest scale, the better half of each."""
-    sizes = scales((gray.shape[0], gray.shape[1]), kernel_size)
+    sizes = pyramid.scales((gray.shape[0], gray.shape[1]), kernel_size)
     trials = Trial(*np.array([(*trial, width) for width in widths for trial in _TRIALS], gray.dtype).T)
     first = 0 if seeds is None else max(0, len(sizes) - _SEEDED_SCALES)
     begun = _two_pixels(sizes[first][1], gray.dtype) if seeds is None else _resized(seeds, sizes[first][1])
@@ -288,17 +260,3 @@ def _polished(gray: jax.Array, searched: Candidates, widths: tuple[float, ...], 
     agreement = jnp.where(finite.all(), alike, 0)
     left = misfit(gray, last.image[..., 0], last.kernel)
     return Found(last.kernel, jnp.isfinite(best.criterion), agreement, left)
-
-
-def check_pyramid(image_size: tuple[int, int], kernel_size: tuple[int, int]) -> None:
-    """Refuse an image in which no gradient is far enough from the border to show the kernel.
-
-    Raises:
-      Refusal: says the least size.
-    """
-    if not _suffices(image_size, kernel_size):
-        (height, width), (kh, kw) = image_size, kernel_size
-        raise Refusal(
-            f"the classical start needs an image of at least {2 * kh + 4}x{2 * kw + 4} pixels (height x width) for a "
-            f"kernel of {kh}x{kw}, got {height}x{width}; give a smaller kernel_size, or start='uniform'."
-        )

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, PartitionSpec
 
-from vdip_jax import answers, checks, classical, finishing, search, steps
+from vdip_jax import answers, checks, classical, finishing, pyramid, steps
 from vdip_jax.answers import Result
 from vdip_jax.classical import Start
 from vdip_jax.config import Config
@@ -132,7 +132,7 @@ def check_sizes(image_size: tuple[int, int], kernel_size: tuple[int, int], confi
     if config.num_steps:
         checks.check_canvas(image_size, kernel_size, *config.least_canvas)
     if config.start == "classical" and not given:
-        search.check_pyramid(image_size, kernel_size)
+        pyramid.check_pyramid(image_size, kernel_size)
 
 
 def _filled(batch: jax.Array, shards: int) -> jax.Array:

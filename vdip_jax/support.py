@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from vdip_jax import classical, kernels, search
+from vdip_jax import classical, kernels, pyramid
 from vdip_jax.tiles import Tile, around
 from vdip_jax.triage import block_means
 
@@ -154,4 +154,4 @@ def _window(part: Tile, shrink: int, size: tuple[int, int]) -> Tile:
 
 def _frame(window: Tile, shrink: int) -> int:
     """Side of the kernel's frame in what is seen of a window."""
-    return min(FRAME, search.largest_kernel((window.height // shrink, window.width // shrink)))
+    return min(FRAME, pyramid.largest_kernel((window.height // shrink, window.width // shrink)))
