@@ -397,14 +397,17 @@ def test_in_doubt_the_attempt_is_chosen_whose_kernel_explains_the_photograph_bes
 
 
 @pytest.mark.parametrize("way", ["chunks", "jit", "batch"])
-def test_a_doubtful_start_gets_a_third_of_the_steps_and_nothing_the_rest(monkeypatch, way):
+def test_from_a_doubtful_start_there_is_a_short_attempt_first(monkeypatch, way):
     monkeypatch.setattr(classical, "estimate", lambda gray, size: comes_to(KNOWN, 0.5))
     # A share of its own, so that programs compiled with a sure start stay apart.
     config = dataclasses.replace(WARM, ssim_steps=7, hold_kernel=1)
     told = []
     if way == "chunks":
         result = run(config=config, chunk_steps=2, callback=lambda progress: told.append(read(progress)))
-        assert [progress.step for progress in told] == [0, 2, 3, 5, 7, 9]
+        assert [progress.step for progress in told] == [0, 2, 3, 5, 7, 9, 11, 12]
+        assert {progress.num_steps for progress in told} == {12}
+        phases = ["start", "ssim", "ssim", "prefit", "ssim", "ssim", "ssim", "ssim"]
+        assert [progress.phase for progress in told] == phases
     elif way == "jit":
         result = jax.jit(lambda y: solve(y, KEY, kernel_size=KERNEL_SIZE, config=config))(GRAY)
     else:
@@ -415,6 +418,32 @@ def test_a_doubtful_start_gets_a_third_of_the_steps_and_nothing_the_rest(monkeyp
     # The network's second kernel knows nothing of the start, that of its first attempt is next to it.
     assert np.abs(network - 1 / 15).max() < 0.02 < np.abs(first - 1 / 15).max()
     assert np.isfinite(result.loss).all() and result.choice in (0, 2, 3)
+
+
+def test_beside_a_doubtful_start_a_sure_one_comes_to_what_it_does_alone(monkeypatch):
+    doubtful = PHOTOS[1, ..., 0].mean()
+    # Arrays, so that one program is traced for both.
+    monkeypatch.setattr(
+        classical,
+        "estimate",
+        lambda gray, size: comes_to(KNOWN, jnp.where(abs(gray.mean() - doubtful) < 1e-6, 0.5, 0.9)),
+    )
+    config = dataclasses.replace(WARM, ssim_steps=8, hold_kernel=1)
+    alone = run(PHOTOS[0, ..., 0:1], config=config)
+    told = []
+    keys = jnp.stack([KEY, KEY])
+    both = run(
+        PHOTOS[:2, ..., 0:1],
+        key=keys,
+        config=config,
+        chunk_steps=4,
+        callback=lambda progress: told.append(progress.step),
+    )
+    assert told == [0, 4, 8, 12, 14]
+    np.testing.assert_allclose(both.agreement, [0.9, 0.5])
+    np.testing.assert_allclose(both.image[0], alone.image, atol=ROUNDING)
+    np.testing.assert_allclose(both.loss[0], alone.loss, rtol=1e-3)
+    np.testing.assert_allclose(both.candidates.kernel[0], alone.candidates.kernel, atol=ROUNDING)
 
 
 def test_std_is_that_of_the_answer_unless_the_posterior_is_asked_for(refined):

@@ -37,7 +37,8 @@ class Result(NamedTuple):
         network's image differs; with `Config.std='posterior'` that of q(x), stale after an SSIM phase, since that loss
         does not see it, and zero for the point methods.
       kernel: [kh, kw], non-negative, sums to 1, true-convolution convention.
-      loss: [num_steps], the loss before each update; NaN for steps that were not made.
+      loss: [num_steps], the loss before each update of the last attempt, in its place in the schedule; NaN where there
+        was none.
       ok: False if an update was not finite, image and kernel are then those of the last good state; or if the
         classical estimate was asked for and is of no use.
       agreement: how alike the kernels are that the classical estimate came to with several settings, up to 1: below

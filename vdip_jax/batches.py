@@ -35,6 +35,11 @@ class Estimate(NamedTuple):
     choice: np.ndarray
     candidates: Candidates
 
+    @property
+    def num_steps(self) -> int:
+        """Steps that were made; after a doubtful start those of the last attempt."""
+        return int(np.isfinite(self.loss).sum())
+
 
 def on_host(result: Result, count: int | None) -> list[Estimate]:
     """The images of a result, of a batch of `count` or, with None, of one image."""

@@ -172,7 +172,7 @@ def _job(call: Call, task: Task, known: bool) -> Job:
             side = support.side_for(look, pyramid.largest_kernel((light.shape[0], light.shape[1])))
             seen = by_known_kernel(light, kernels.framed(look.kernel, side))
             job = Job(task, planning.Plan(light, Tile(0, 0, *light.shape[:2]), seen.kernel.shape))
-            write(call, job, _restored(job, seen, call.config), time.perf_counter() - began, 0)
+            write(call, job, _restored(job, seen, call.config), time.perf_counter() - began)
             line(task.photo.name, "preview written, by the first kernel that was seen")
 
     plan = planning.plan(light, task.kernel_size, inputs.crop_side(), known, first_sight)
@@ -201,18 +201,19 @@ def _solve_batch(call: Call, batch: Sequence[Job], kernel: np.ndarray | None) ->
     config = call.config
     title = ", ".join(job.task.photo.name for job in batch)
     began = time.perf_counter() - sum(job.looked for job in batch)
-    written, cost = 0.0, 0.0
+    written, cost, done = 0.0, 0.0, 0
     moving = [Animation(job.task.photo.pixels[job.plan.part.window]) for job in batch if _ANIMATE.value]
 
     def keep(progress: Progress, estimates: Callable[[], list[Estimate]]) -> bool:
         """Write the best so far now and then; True when time is up."""
-        nonlocal written, cost
+        nonlocal written, cost, done
+        done = progress.step
         seconds = time.perf_counter() - began
         due = seconds - written >= max(_SECONDS_A_PREVIEW, 10 * cost)
         small = all(job.plan.light.size <= 3 * _PIXELS_OF_A_PREVIEW for job in batch)
         if small and progress.step < progress.num_steps and (due or progress.phase == "start"):
             for job, estimate in zip(batch, estimates(), strict=True):
-                write(call, job, _restored(job, estimate, config), seconds, progress.step)
+                write(call, job, _restored(job, estimate, config), seconds)
             written = time.perf_counter() - began
             cost = written - seconds
         if moving and moving[0].wants(progress.step):
@@ -237,12 +238,11 @@ def _solve_batch(call: Call, batch: Sequence[Job], kernel: np.ndarray | None) ->
         print(f"deblur: {title}: {reason}; give {hint}.", file=sys.stderr)
         return False
     if moving:
-        _add_frames(moving, batch, [chosen.estimate for chosen in estimates], config.num_steps)
+        _add_frames(moving, batch, [chosen.estimate for chosen in estimates], done)
     for i, (job, chosen) in enumerate(zip(batch, estimates, strict=True)):
-        steps = int(np.isfinite(chosen.estimate.loss).sum())
         restored = _restored(job, chosen.estimate, config, _FINISH.value, tell=True)
         seconds = time.perf_counter() - began
-        record = write(call, job, restored, seconds, steps, chosen)
+        record = write(call, job, restored, seconds, chosen)
         if moving:
             moving[i].write(call.output / f"{job.task.photo.name}_steps.webp")
         tell(job, record["doubts"], config, record)

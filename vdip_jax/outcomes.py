@@ -52,20 +52,18 @@ def write(
     job: Job,
     restored: Estimate,
     seconds: float,
-    num_steps: int,
     chosen: restarts.Chosen | None = None,
 ) -> dict[str, Any]:
-    """Write all files of a photograph after `num_steps` steps; return its record.
+    """Write all files of a photograph; return its record.
 
     Args:
       call: of the program.
       job: the photograph.
       restored: all of it, in stored values.
       seconds: that it took, looks included.
-      num_steps: that were made.
       chosen: the runs of several seeds that it was chosen from, once they are over.
     """
-    record = _record(call, job, restored, seconds, num_steps, chosen)
+    record = _record(call, job, restored, seconds, chosen)
     *_, page = paths(call.output, job.task.photo)
     written = write_result(call.output, job.task.photo, restored, record)
     write_page(page, job.task.photo, restored, record, record["doubts"])
@@ -79,7 +77,7 @@ def give_back(call: Call, task: Task, seen: tuple[Decision, ...] = ()) -> bool:
     why = "its edges are sharp in every direction" if by_edges else "the kernel that it shows is all but a point"
     why += "; --force deblurs it all the same"
     plan = Plan(y, Tile(0, 0, *y.shape[:2]), (3, 3), (*seen, Decision("answer", "the photograph as it is", why)))
-    record = write(call, Job(task, plan), remarks.unharmed(y), 0.0, 0)
+    record = write(call, Job(task, plan), remarks.unharmed(y), 0.0)
     line(task.photo.name, f"is sharp already and given back as it is: {why}")
     print(f"{task.photo.name}: 0 s, wrote in {call.output}: {' '.join(record['files'])}")
     return True
@@ -100,10 +98,8 @@ def tell(job: Job, doubts: Sequence[str], config: Config, record: dict[str, Any]
         )
 
 
-def _record(
-    call: Call, job: Job, result: Estimate, seconds: float, num_steps: int, chosen: restarts.Chosen | None
-) -> dict[str, Any]:
-    """All that is told of one photograph's result, after `num_steps` steps, ready for JSON."""
+def _record(call: Call, job: Job, result: Estimate, seconds: float, chosen: restarts.Chosen | None) -> dict[str, Any]:
+    """All that is told of one photograph's result, ready for JSON."""
     task, plan, config = job.task, job.plan, call.config
     # Else the photograph is restored with the answer's kernel, and what the answer looks like is of no matter.
     unchanged = plan.is_whole and call.finish == "auto"
@@ -123,7 +119,7 @@ def _record(
         "config": vars(config),
         "flags": [*inputs.recorded(task, plan.kernel_size), *call.flags],
         "seconds": round(seconds, 2),
-        "steps": num_steps,
+        "steps": result.num_steps,
         "final_loss": final_losses(result.loss, config),
         "answer": "the photograph itself" if task.is_sharp else remarks.answer(result, config, unchanged),
         "agreement": finite(result.agreement),

@@ -92,11 +92,10 @@ def most_changed(before: np.ndarray, after: np.ndarray, side: int, count: int) -
 
 
 def _header(photo: Photo, result: Estimate, record: Mapping[str, Any]) -> str:
-    made = int(np.isfinite(result.loss).sum())
     facts = [
         f"{_size(photo.pixels)} pixels",
         "kernel {}x{}".format(*result.kernel.shape),
-        *([f"{made} steps"] if made else []),
+        *([f"{result.num_steps} steps"] if result.num_steps else []),
         _duration(record["seconds"]),
         record["device"],
         f"vdip_jax {record['version']}",

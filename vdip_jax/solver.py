@@ -23,8 +23,9 @@ _SECONDS_A_CHUNK = 2.0
 class Progress(NamedTuple):
     """What a callback is told after each chunk: `step` of `num_steps` done, `loss` and `ok` scalars or [B].
 
-    After a classical start the phase is 'start' and the step 0. `best()` makes the `Result` that ending here would
-    give, to be called before the callback returns.
+    After a classical start the phase is 'start' and the step 0; where that is doubtful, for an image of a batch at
+    least, a first attempt comes before the steps of the schedule (`steps.first_attempt`). `best()` makes the `Result`
+    that ending here would give, to be called before the callback returns.
     """
 
     phase: str
@@ -171,29 +172,33 @@ def _solve(
     number of devices that a batch is spread over.
     """
     begun = (_start if shards < 2 else _start_apart)(images, kernel, kernel_size, config, shards)
+    first, due = steps.first_attempt(begun, config)
+    # A given kernel is not doubtful; within a trace nobody can tell.
+    if kernel is not None or (checks.is_concrete(due) and not due):
+        first = 0
     if begun is not None:
         started = functools.partial(_started, images, begun, config, shards)
         if tell is not None:
             no_loss, ok = jnp.full(begun.ok.shape, jnp.nan, images.dtype), jax.block_until_ready(begun).ok
-            if tell(Progress("start", 0, config.num_steps, no_loss, ok, started)):
+            if tell(Progress("start", 0, first + config.num_steps, no_loss, ok, started)):
                 return started()
         if not config.num_steps:
             return started()
     problem, state = _begin(images, keys, kernel if known else None, begun, kernel_size, config, shards)
-    # A given kernel is not doubtful.
-    first = steps.first_attempt(problem, config) if kernel is None else 0
     if tell is not None:
-        return _in_chunks(problem, state, begun, first, config, shards, tell, chunk_steps)
+        return _in_chunks(problem, state, keys, begun, first, config, shards, tell, chunk_steps)
     if first:
-        state = _traced_steps(problem, state, 0, first, config, shards)
-        problem, state = _another_attempt(problem, state, first, config, shards)
-    state = _traced_steps(problem, state, first, config.num_steps, config, shards)
+        attempted = functools.partial(_traced_steps, problem, config=config, shards=shards, pace=steps.FIRST_PACE)
+        state = jax.lax.cond(due, lambda: attempted(state, 0, first), lambda: state)
+        problem, state = _begin_again(problem, state, keys, config, shards)
+    state = _traced_steps(problem, state, 0, config.num_steps, config, shards)
     return _finish(problem, state, begun, config, shards)
 
 
 def _in_chunks(
     problem: Problem,
     state: State,
+    keys: jax.Array,
     begun: Start | None,
     first: int,
     config: Config,
@@ -201,22 +206,25 @@ def _in_chunks(
     tell: Callable[[Progress], bool],
     chunk_steps: int | None,
 ) -> Result:
-    done, chunk, ended = 0, chunk_steps or 1, False
+    num_steps, done, chunk, ended = first + config.num_steps, 0, chunk_steps or 1, False
     while not ended:
         if first and done == first:
-            problem, state = _another_attempt(problem, state, first, config, shards)
+            problem, state = _begin_again(problem, state, keys, config, shards)
+        # Of each attempt the steps are counted from 0.
+        before, pace, until = (0, steps.FIRST_PACE, first) if done < first else (first, 1, num_steps)
         began = time.perf_counter()
-        stop = min(done + chunk, first if done < first else config.num_steps)
-        state = jax.block_until_ready(_advance(problem, state, done, stop, config, shards))
+        stop = min(done + chunk, until)
+        state = _advance(problem, state, done - before, stop - before, config, shards, pace)
+        state = jax.block_until_ready(state)
         # The first chunk, one step, may hold the compilation and says little of the pace: grow by doubling.
         seconds = (time.perf_counter() - began) / (stop - done)
         chunk = chunk_steps or max(1, min(2 * chunk, round(_SECONDS_A_CHUNK / seconds)))
         done = stop
+        last = (done - before - 1) * pace
         # Copies, for the next chunk writes over this state.
-        loss, ok = state.loss[..., done - 1], jnp.array(state.ok, copy=True)
+        loss, ok = state.loss[..., last], jnp.array(state.ok, copy=True)
         best = functools.cache(functools.partial(_finish, problem, state, begun, config, shards))
-        told = Progress(config.phase_of(done - 1), done, config.num_steps, loss, ok, best)
-        ended = tell(told) or done == config.num_steps
+        ended = tell(Progress(config.phase_of(last), done, num_steps, loss, ok, best)) or done == num_steps
     return best()
 
 
@@ -260,10 +268,11 @@ def _begin(
     return _over_images(one, shards)(images, keys, begun)
 
 
-def _steps(problem: Problem, state: State, first: Any, stop: Any, config: Config, shards: int) -> State:
+def _steps(problem: Problem, state: State, first: Any, stop: Any, config: Config, shards: int, pace: Any = 1) -> State:
     def body(step: jax.Array, state: State) -> State:
-        # The step number has no batch axis: were it batched, every phase's loss would be computed each time.
-        return _over_images(functools.partial(steps.update, step=step, config=config), shards)(problem, state)
+        # The place in the schedule has no batch axis: were it batched, every phase's loss would be computed each time.
+        update = functools.partial(steps.update, step=step * pace, config=config, pace=pace)
+        return _over_images(update, shards)(problem, state)
 
     return jax.lax.fori_loop(first, stop, body, state)
 
@@ -273,9 +282,15 @@ _advance = jax.jit(_steps, static_argnames=("config", "shards"), donate_argnames
 _traced_steps = jax.jit(_steps, static_argnames=("config", "shards"))
 
 
-@functools.partial(jax.jit, static_argnames=("since", "config", "shards"))
-def _another_attempt(problem: Problem, state: State, since: int, config: Config, shards: int) -> tuple[Problem, State]:
-    return _over_images(functools.partial(steps.another_attempt, since=since, config=config), shards)(problem, state)
+@functools.partial(jax.jit, static_argnames=("config", "shards"))
+def _begin_again(problem: Problem, state: State, keys: jax.Array, config: Config, shards: int) -> tuple[Problem, State]:
+    """What to go on with after a first attempt: where the start was not doubtful, what was begun with."""
+
+    def one(problem: Problem, state: State, key: jax.Array) -> tuple[Problem, State]:
+        problem = steps.after_first_attempt(problem, state.good, config)
+        return problem, steps.start(problem, key, config)
+
+    return _over_images(one, shards)(problem, state, keys)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "shards"))

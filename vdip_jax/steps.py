@@ -1,5 +1,6 @@
 """One image's optimisation: state, start, one pure update."""
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,7 +10,6 @@ import jax.numpy as jnp
 import optax
 
 from vdip_jax import objective
-from vdip_jax.checks import is_concrete
 from vdip_jax.classical import Start
 from vdip_jax.config import METHODS, Config
 from vdip_jax.finishing import UNSURE
@@ -32,8 +32,9 @@ _SPREAD_MASS = 0.1
 # From a uniform kernel SSIM alone goes astray: that share of the updates after the prefit phase, as published (2,000 of
 # 5,000), is variational first where nothing comes from a classical start.
 _VARIATIONAL_SHARE = 0.4
-# The share of the updates that a doubtful start gets; with the rest the networks set out anew, from nothing.
-_FIRST_SHARE = 1 / 3
+# Where in the schedule each update is after the one before it, when the networks set out from a doubtful start. A third
+# of the steps is enough to build on one; from nothing all of them are needed (docs/refinement.md).
+FIRST_PACE = 3
 
 # Under 'image' that network's vector; under 'kernel', unless the kernel is known, the tree of the other.
 Params = dict[str, Any]
@@ -44,9 +45,8 @@ class Problem(NamedTuple):
 
     `y` [H, W, C]; `z_image` [H', W', 3] and `z_kernel` [200], the generators' inputs; `kernel` [kh, kw] if it
     is known, else None; `targets` of the prefit phase; `kernel_base` [kh, kw], logits that those of the kernel's
-    generator are added to; `key` for the draws of each step. Whether a classical start is to be `trusted`; if not there
-    are two attempts, and `anew` says whether this one leaves the start aside, `since` which update, at what `pace` the
-    schedule is gone through (1: an update at a time), and `tried` [kh, kw], the kernel that there was before it.
+    generator are added to; `key` for the draws of each step. Whether a classical start is to be `trusted`; `anew` says
+    that one is left aside, and `tried` [kh, kw] is the kernel that there was before the networks set out.
     """
 
     y: jax.Array
@@ -58,8 +58,6 @@ class Problem(NamedTuple):
     kernel_base: jax.Array
     trusted: jax.Array
     anew: jax.Array
-    since: jax.Array
-    pace: jax.Array
     tried: jax.Array
 
 
@@ -67,7 +65,8 @@ class State(NamedTuple):
     """What an update changes.
 
     `params` are the newest, `good` the last parameters whose loss and gradient were finite; `ok` turns False, and
-    the state stands still on `good`, when an update was not finite. `loss` [num_steps] is NaN where no step has been.
+    the state stands still on `good`, when an update was not finite. `loss` [num_steps], each in its place in the
+    schedule, is NaN where no step has been.
     """
 
     params: Params
@@ -104,18 +103,19 @@ def pose(
         kernel_base=jnp.zeros(kernel_size, y.dtype),
         trusted=jnp.ones((), bool),
         anew=jnp.zeros((), bool),
-        since=jnp.zeros((), int),
-        pace=jnp.ones((), y.dtype),
         tried=nothing.kernel,
     )
     if begun is None:
         return problem
     warm = Targets(begun.image, nothing.std, (1 - _SPREAD_MASS) * begun.kernel + _SPREAD_MASS * nothing.kernel)
     targets, base = choose(begun.ok, (warm, jnp.log(warm.kernel)), (nothing, problem.kernel_base))
-    # Of a known kernel the agreement is NaN.
-    trusted = begun.ok & ~(begun.agreement < UNSURE)
-    problem = problem._replace(targets=targets, kernel_base=base, trusted=trusted, anew=~begun.ok, tried=begun.kernel)
-    return problem._replace(pace=jnp.where(_is_doubtful(problem), 1 / _FIRST_SHARE, problem.pace))
+    trusted = begun.ok & ~_is_doubtful(begun)
+    return problem._replace(targets=targets, kernel_base=base, trusted=trusted, anew=~begun.ok, tried=begun.kernel)
+
+
+def _is_doubtful(begun: Start) -> jax.Array:
+    """Whether a start is of use but not to be trusted. Of a known kernel the agreement is NaN."""
+    return begun.ok & (begun.agreement < UNSURE)
 
 
 def _nothing_known(y: jax.Array, kernel_size: tuple[int, ...]) -> Targets:
@@ -139,38 +139,24 @@ def start(problem: Problem, key: jax.Array, config: Config) -> State:
     )
 
 
-def first_attempt(problem: Problem, config: Config) -> int:
-    """The number of updates after which `another_attempt` is due, 0 if none is: for a batch if it is for one image.
+def first_attempt(begun: Start | None, config: Config) -> tuple[int, bool | jax.Array]:
+    """How many updates a first attempt has, which a doubtful start is given before the others; and whether one is due.
 
-    In a trace, which cannot look at the start, one always is after a classical start.
+    For a batch if it is for one image.
     """
-    doubtful = _is_doubtful(problem)
-    if config.start != "classical" or (is_concrete(doubtful) and not doubtful.any()):
-        return 0
-    return round(_FIRST_SHARE * config.num_steps)
+    due = begun is not None and _is_doubtful(begun).any()
+    return math.ceil(config.num_steps / FIRST_PACE), due
 
 
-def _is_doubtful(problem: Problem) -> jax.Array:
-    """Whether the networks set out from a start that is not trusted."""
-    return ~problem.trusted & ~problem.anew
-
-
-def another_attempt(problem: Problem, state: State, since: int, config: Config) -> tuple[Problem, State]:
-    """What goes on `since` the end of a `first_attempt` at a doubtful start: from nothing, what was found kept.
-
-    From any other start the same goes on.
-    """
+def after_first_attempt(problem: Problem, params: Params, config: Config) -> Problem:
+    """The problem from nothing, after an attempt from a doubtful start that came to `params`; any other as it was."""
     again = problem._replace(
         targets=_nothing_known(problem.y, problem.kernel_base.shape),
         kernel_base=jnp.zeros_like(problem.kernel_base),
         anew=jnp.ones((), bool),
-        since=jnp.full((), since),
-        pace=jnp.full((), 1 / (1 - _FIRST_SHARE), problem.pace.dtype),
-        tried=estimate(problem, state.good, config).kernel,
+        tried=estimate(problem, params, config).kernel,
     )
-    # A key that no step draws from.
-    fresh = start(problem, jax.random.fold_in(problem.key, config.num_steps), config)._replace(loss=state.loss)
-    return choose(_is_doubtful(problem), (again, fresh), (problem, state))
+    return choose(problem.trusted | problem.anew, problem, again)
 
 
 def estimate(problem: Problem, params: Params, config: Config) -> Posterior:
@@ -208,8 +194,9 @@ def update(
     step: jax.Array,
     config: Config,
     draws: Draws = draws,
+    pace: int | jax.Array = 1,
 ) -> State:
-    """The update number `step`, counted over all phases.
+    """The update at the place `step` in the schedule, counted over all phases, which goes on by `pace` with each.
 
     An update whose loss or gradient is not finite is not made. The extreme-channel methods go on after it, as
     in the release; for the others it is the end: the state falls back on the last good parameters.
@@ -221,9 +208,9 @@ def update(
     loss, grads = jax.value_and_grad(loss_of)(state.params)
     skips = METHODS[config.method].prior == "extreme"
     made = state.ok & jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads))
-    updates, opt_state = optimizer(config).update(grads, state.opt_state, state.params, made=made, pace=problem.pace)
+    updates, opt_state = optimizer(config).update(grads, state.opt_state, state.params, made=made, pace=pace)
     if config.hold_kernel and "kernel" in updates:
-        held = ~problem.anew & (scheduled(problem, step) < config.hold_kernel)
+        held = ~problem.anew & (step < config.hold_kernel)
         updates = {**updates, "kernel": jax.tree.map(lambda change: jnp.where(held, 0, change), updates["kernel"])}
     # An update that is made begins at the parameters that it has just found good, one that is not ends at them.
     good = choose(made, state.params, state.good)
@@ -236,37 +223,42 @@ def update(
     )
 
 
-def scheduled(problem: Problem, step: jax.Array) -> jax.Array:
-    """Where in the schedule the update number `step` is; each attempt goes through all of it."""
-    return jnp.floor((step - problem.since) * problem.pace).astype(int)
-
-
 def phase_loss(problem: Problem, posterior: Posterior, step: jax.Array, config: Config, draws: Draws) -> jax.Array:
     """The loss of the phase that `step` falls in; where a classical start is left aside there is a variational one too.
 
     A switch on the loss alone, so that all phases share one compiled pass through the networks.
     """
-    y, position = problem.y, scheduled(problem, step)
+    y = problem.y
+
+    def prefit(q: Posterior) -> jax.Array:
+        return objective.prefit_loss(q, problem.targets)
 
     def variational(q: Posterior) -> jax.Array:
-        return objective.variational_loss(q, y, draws(problem, step, config), kl_weight(position, config), config)
+        return objective.variational_loss(q, y, draws(problem, step, config), kl_weight(step, config), config)
 
-    num_variational: int | jax.Array = config.variational_steps
-    if config.start == "classical":
-        least = round(_VARIATIONAL_SHARE * (config.variational_steps + config.ssim_steps))
-        num_variational = jnp.where(problem.anew, max(num_variational, least), num_variational)
-    phase = jnp.int32(position >= config.prefit_steps) + (position >= config.prefit_steps + num_variational)
-    losses = (
-        lambda q: objective.prefit_loss(q, problem.targets),
-        variational,
-        lambda q: objective.ssim_loss(q, y),
+    def ssim(q: Posterior) -> jax.Array:
+        return objective.ssim_loss(q, y)
+
+    def by_start(q: Posterior) -> jax.Array:
+        return jax.lax.cond(problem.anew, variational, ssim, q)
+
+    least = round(_VARIATIONAL_SHARE * (config.variational_steps + config.ssim_steps))
+    num_by_start = max(0, least - config.variational_steps) if config.start == "classical" else 0
+    # The step has no batch axis, so that of a batch too only one of these is computed.
+    phases = (
+        (prefit, config.prefit_steps),
+        (variational, config.variational_steps),
+        (by_start, num_by_start),
+        (ssim, config.ssim_steps - num_by_start),
     )
-    return jax.lax.switch(phase, losses, posterior)
+    losses = [loss for loss, num_steps in phases if num_steps]
+    *stops, _ = itertools.accumulate(num_steps for _, num_steps in phases if num_steps)
+    return jax.lax.switch(sum((step >= stop for stop in stops), jnp.zeros((), int)), losses, posterior)
 
 
-def kl_weight(position: jax.Array, config: Config) -> jax.Array:
-    """sigma_t at a `position` in the schedule: decays by `sigma_decay` every `sigma_every` after the prefit phase."""
-    since_prefit = jnp.maximum(position - config.prefit_steps, 0)
+def kl_weight(step: jax.Array, config: Config) -> jax.Array:
+    """sigma_t: decays by `sigma_decay` every `sigma_every` steps after the prefit phase."""
+    since_prefit = jnp.maximum(step - config.prefit_steps, 0)
     return config.sigma_t * config.sigma_decay ** (since_prefit // config.sigma_every)
 
 
