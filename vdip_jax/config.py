@@ -85,10 +85,10 @@ class Config:
 
     Steps and learning-rate milestones are counted in updates; `lr_milestones` and `sigma_every` from the end
     of the prefit phase. The first `hold_kernel` updates leave the kernel as it is: a good one would be lost while the
-    image is rough. From a classical start that is doubtful the networks set out with a third of the updates and, with
-    the rest, anew from nothing (`steps.another_attempt`), each time through the whole schedule at a faster pace; the
-    second time no kernel is held and the first of the SSIM steps are variational. `sigma_t` weighs the KL term against
-    the likelihood. The two settings that depend on the prior when left at None, `prefit_steps` and `sigma_t`, are
+    image is rough. From a classical start that is doubtful the networks set out with a third as many updates, three
+    times as fast through the schedule, and then anew from nothing with all of them (`steps.first_attempt`); that time
+    no kernel is held and the first of the SSIM steps are variational. `sigma_t` weighs the KL term against the
+    likelihood. The two settings that depend on the prior when left at None, `prefit_steps` and `sigma_t`, are
     filled in from it.
 
     Raises:
