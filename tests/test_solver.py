@@ -152,7 +152,7 @@ def test_image_is_the_canvas_cropped_to_the_observed_frame(monkeypatch):
         return steps.Posterior(mean, mean, mean, jnp.full(KERNEL_SIZE, 1 / 15))
 
     monkeypatch.setattr(steps, "estimate", coordinates)
-    monkeypatch.setattr(steps, "update", lambda problem, state, step, config: state)
+    monkeypatch.setattr(steps, "update", lambda problem, state, **_: state)
     image = run(config=config).image
     expected = np.arange(28 * 22, dtype=np.float32).reshape(28, 22)[2:26, 1:21]
     np.testing.assert_array_equal(image, expected)
@@ -293,14 +293,14 @@ def test_image_that_breaks_in_the_middle_leaves_the_others_of_its_batch_alone(mo
     healthy = steps.update
     broken_image = jnp.asarray(PHOTOS[1])
 
-    def update(problem, state, step, config):
+    def update(problem, state, **options):
         """The true update, its draws NaN at step 3 of one image."""
 
         def draws(problem, step, config):
             broken = (step == 3) & (problem.y == broken_image).all()
             return jax.tree.map(lambda eps: jnp.where(broken, jnp.nan, eps), steps.draws(problem, step, config))
 
-        return healthy(problem, state, step, config, draws)
+        return healthy(problem, state, draws=draws, **options)
 
     monkeypatch.setattr(steps, "update", update)
     seen = []
