@@ -40,7 +40,14 @@ def shows(monkeypatch):
             extent, agreement = next(given)
             return comes_to(box(*extent), agreement)
 
+        def first_estimate(gray, kernel_size):
+            # All that there is room for in a part.
+            assert kernel_size == (47, 47) and gray.shape == (100, 100)
+            extent, agreement = next(given)
+            return comes_to(box(*extent, 47), agreement)
+
         monkeypatch.setattr(classical, "estimate", estimate)
+        monkeypatch.setattr(classical, "first_estimate", first_estimate)
 
     return set_up
 
@@ -59,8 +66,6 @@ def shows(monkeypatch):
         ([((31, 30), 0.9), ((23, 24), 0.6)], 65),
         ([((31, 30), 0.9), ((23, 28), 0.6), ((31, 30), 0.4)], 45),
         ([((16, 12), 0.6), ((31, 30), 0.9), ((31, 30), 0.9)], 133),
-        # Nothing to be believed.
-        ([((20, 9), 0.3), ((3, 3), 0.4)], 27),
     ],
 )
 def test_the_longest_that_is_believed_counts(shows, found, size):
@@ -71,6 +76,34 @@ def test_the_longest_that_is_believed_counts(shows, found, size):
     assert [look.shrink for look in result.looks] == [1, 2, 4][: len(found)]
     for look, (extent, _) in zip(result.looks, found, strict=True):
         assert look.extent == tuple(look.shrink * n for n in extent)
+
+
+@pytest.mark.parametrize(
+    ("wide", "size"),
+    [
+        # Nothing to be believed: as it is, without room around it.
+        (((40, 40), 0.7), 23),
+        (((36, 30), 0.8), 45),
+        # A blob.
+        (((31, 9), 0.9), 23),
+        # One that fills the wider frame too.
+        (((47, 30), 0.9), 65),
+    ],
+)
+def test_a_wider_frame_is_the_last_resort(shows, wide, size):
+    shows(((20, 9), 0.3), ((3, 3), 0.4), ((5, 5), 0.79), ((3, 3), 0.4), wide)
+    told = []
+    result = find(PICTURE, parts(2), 199, told.append)
+    assert result.size == size and told == list(result.looks)
+    assert [(look.part, look.shrink, look.is_wide) for look in result.looks] == [
+        (0, 1, False),
+        (0, 2, False),
+        (1, 1, False),
+        (1, 2, False),
+        (0, 1, True),
+    ]
+    # Kernels of other frames cannot be compared with it.
+    assert len(result.comparable) == (1 if result.decisive.is_wide else 2)
 
 
 def test_other_parts_are_looked_at_where_the_first_showed_it(shows):

@@ -66,6 +66,12 @@ def estimate(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
         return _if_better(gray, found, lambda: [_of_whole(gray, kernel_size)])
 
 
+def first_estimate(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
+    """The same of the whole image and by the first two searches alone, whether or not they leave doubt."""
+    with jax.default_matmul_precision("float32"):
+        return search(gray, kernel_size, _WIDTHS)
+
+
 def _of_whole(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
     """By searches of the whole image that begin with nothing."""
 
@@ -77,7 +83,7 @@ def _of_whole(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
             return side_by_side(one, _LIMITS_IN_DOUBT)
         return [one(limits) for limits in _LIMITS_IN_DOUBT]
 
-    return _if_better(gray, search(gray, kernel_size, _WIDTHS), again)
+    return _if_better(gray, first_estimate(gray, kernel_size), again)
 
 
 def _if_better(gray: jax.Array, found: Found, again: Callable[[], list[Found]]) -> Found:

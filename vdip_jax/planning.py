@@ -79,7 +79,7 @@ def plan(
         found = support.find(gray(light), parts, pyramid.largest_kernel(wanted), tell)
         kernel_size, first_kernel = (found.size, found.size), found.looks[0].kernel
         decisions.append(_about_support(found))
-        looks = [look for look in found.looks if look.shrink == found.decisive.shrink]
+        looks = found.comparable
     elif not (is_whole or known):
         shrink = support.shrink_for(max(kernel_size))
         whole = gray(light)
@@ -122,7 +122,8 @@ def _about_part(part: Tile, is_whole: bool, number: int) -> Decision:
 
 def _about_support(found: support.Support) -> Decision:
     looks = [
-        f"part {look.part + 1} {'as it is' if look.shrink == 1 else f'shrunk by {look.shrink}'} shows a kernel of "
+        f"part {look.part + 1} {'as it is' if look.shrink == 1 else f'shrunk by {look.shrink}'}"
+        f"{' in a wider frame' if look.is_wide else ''} shows a kernel of "
         f"{look.extent[0]}x{look.extent[1]} pixels, settings agreeing by {look.agreement:.2f}"
         for look in found.looks
     ]

@@ -12,14 +12,14 @@ from vdip_jax.triage import block_means
 
 # Sides of frames, a fifth apart: photographs alike then share compiled programs.
 SIZES = (7, 9, 11, 13, 15, 19, 23, 27, 31, 37, 45, 55, 65, 77, 93, 111, 133)
-# One frame for every look: what is longer shows in a smaller picture.
-FRAME = 31
+# One frame for looks: what is longer shows in a smaller picture. If that shows nothing clearly, a wider one.
+FRAME, _WIDE = 31, 93
 _SHRINKS = (1, 2, 4)
 # A kernel that fills more of its frame may go on beyond it.
 _FULL = 0.85
 # A look is believed if its settings agree by that.
 _TRUSTED = 0.8
-# Room around what was found.
+# Room around what was found; where nothing can be believed, that is wide by its specks.
 _MARGIN = 1.25
 
 
@@ -45,7 +45,12 @@ class Look(NamedTuple):
     @property
     def is_full(self) -> bool:
         """Whether the kernel fills its frame, and may go on beyond."""
-        return max(self.extent) >= _FULL * FRAME * self.shrink
+        return max(self.extent) >= _FULL * len(self.kernel) * self.shrink
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the frame is the wider one."""
+        return len(self.kernel) > FRAME
 
 
 class Support(NamedTuple):
@@ -54,6 +59,12 @@ class Support(NamedTuple):
     size: int
     decisive: Look
     looks: tuple[Look, ...]
+
+    @property
+    def comparable(self) -> list[Look]:
+        """The looks in the frame and at the scale of the decisive one."""
+        kind = (self.decisive.shrink, self.decisive.is_wide)
+        return [look for look in self.looks if (look.shrink, look.is_wide) == kind]
 
 
 class Comparison(NamedTuple):
@@ -73,7 +84,7 @@ def find(
 
     The longest that can be believed and does not fill its frame counts: a frame that is too small shows a part of the
     blur or a blob; one that is too large costs little (docs/photographs.md). Parts are looked at at all scales until
-    one can be believed, then at the decisive one only.
+    one can be believed, then at the decisive one only. If none can, a look at the first in a wider frame is the last.
 
     Args:
       gray: [H, W], blurred, in [0, 1].
@@ -82,27 +93,39 @@ def find(
       tell: called with each look.
     """
     looks: list[Look] = []
+    wide: list[Look] = []
     for number in range(len(parts)):
         looks += _looks(gray, parts, number, tell)
         if any(look.is_believed for look in looks):
             break
+    else:
+        if _frame(parts[0], 1, _WIDE) > FRAME:
+            wide.append(look_at(gray, parts, 0, 1, _WIDE))
+            tell(wide[0])
     shrink = _longest(looks).shrink
     looks += [look_at(gray, parts, number, shrink) for number in range(looks[-1].part + 1, len(parts))]
-    decisive = _longest(looks)
-    return Support(side_for(decisive, largest), decisive, tuple(looks))
+    # A kernel that the other frame had room for would have been clear there.
+    counting = [look for look in wide if look.is_believed and max(look.extent) > FRAME] or looks
+    decisive = _longest(counting)
+    margin = _MARGIN if any(look.is_believed for look in counting) else 1
+    return Support(side_for(decisive, largest, margin), decisive, (*looks, *wide))
 
 
-def side_for(look: Look, largest: int) -> int:
-    """Side of a frame for the kernel of a look, with room around it, where there is room for `largest`."""
-    wanted = next((side for side in SIZES if side >= _MARGIN * max(look.extent)), SIZES[-1])
+def side_for(look: Look, largest: int, margin: float = _MARGIN) -> int:
+    """Side of a frame for `margin` times the kernel of a look, where there is room for `largest`."""
+    wanted = next((side for side in SIZES if side >= margin * max(look.extent)), SIZES[-1])
     return min(max((side for side in SIZES if side <= largest), default=SIZES[0]), wanted)
 
 
-def look_at(gray: np.ndarray, parts: Sequence[Tile], number: int, shrink: int) -> Look:
-    """Estimate the kernel of one of the parts, with as much around it as makes as many pixels in the shrunk picture."""
+def look_at(gray: np.ndarray, parts: Sequence[Tile], number: int, shrink: int, side: int = FRAME) -> Look:
+    """Estimate the kernel of one of the parts, with as much around it as makes as many pixels in the shrunk picture.
+
+    In a frame of at most `side` pixels. In a wider one searches take long, and there are no more of them in doubt.
+    """
     window = _window(parts[number], shrink, gray.shape)
-    frame = _frame(window, shrink)
-    found = classical.estimate(jnp.asarray(block_means(gray[window.window], shrink)), (frame, frame))
+    frame = _frame(window, shrink, side)
+    estimate = classical.estimate if side == FRAME else classical.first_estimate
+    found = estimate(jnp.asarray(block_means(gray[window.window], shrink)), (frame, frame))
     return Look(number, shrink, np.asarray(found.kernel), float(found.agreement))
 
 
@@ -152,6 +175,6 @@ def _window(part: Tile, shrink: int, size: tuple[int, int]) -> Tile:
     return around(part, (shrink * part.height, shrink * part.width), size)
 
 
-def _frame(window: Tile, shrink: int) -> int:
-    """Side of the kernel's frame in what is seen of a window."""
-    return min(FRAME, pyramid.largest_kernel((window.height // shrink, window.width // shrink)))
+def _frame(window: Tile, shrink: int, side: int = FRAME) -> int:
+    """Side of the kernel's frame, `side` if there is room, in what is seen of a window."""
+    return min(side, pyramid.largest_kernel((window.height // shrink, window.width // shrink)))
