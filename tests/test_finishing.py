@@ -16,7 +16,8 @@ def test_of_a_doubtful_kernel_the_data_are_trusted_less_where_the_criterion_pref
     for kernel, share in ((stroke(), 1), (stroke().T, 1 / 9)):
         kernel = jnp.asarray(kernel, jnp.float32)
         for doubtful in (False, True):
-            expected = nonblind.deconvolve(y, kernel, fidelity=trust * (share if doubtful else 1))
+            weight = trust * (share if doubtful else 1)
+            expected = nonblind.deconvolve(y, kernel, fidelity=weight, total_variation=doubtful)
             # Pixels where the shrinkage jumps differ by rounding; with a third of the share the mean is 9e-4 and more.
             assert np.abs(finishing.finish(y, kernel, doubtful) - expected).mean() < 4e-4
 

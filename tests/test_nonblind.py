@@ -51,14 +51,16 @@ def rms(error):
 
 
 @pytest.mark.parametrize("penalty", [0.5, 30.0, 300.0, 1e5])
-def test_shrinkage_is_the_brute_force_minimum(x64, penalty):
-    threshold = 2 * (2 / (3 * penalty)) ** 0.75
+@pytest.mark.parametrize("total_variation", [False, True])
+def test_shrinkage_is_the_brute_force_minimum(x64, penalty, total_variation):
+    threshold, exponent = (1 / penalty, 1) if total_variation else (2 * (2 / (3 * penalty)) ** 0.75, 2 / 3)
     inputs = np.concatenate([threshold * np.linspace(-3, 3, 241), [0.999 * threshold, 1.001 * threshold, 30.0, 0.0]])
-    got = shrunk(np.stack([inputs, 0 * inputs])[:, None], penalty)
+    gradients = Gradients(jnp.asarray(inputs[None]), jnp.zeros((1, len(inputs))))
+    got = np.stack(shrink(gradients, penalty, total_variation))
     np.testing.assert_array_equal(got[1], 0)
     for v, w in zip(inputs, got[0, 0], strict=True):
         candidates = np.append(v * np.linspace(0, 1, 20001), w)
-        cost = np.abs(candidates) ** (2 / 3) + penalty / 2 * (candidates - v) ** 2
+        cost = np.abs(candidates) ** exponent + penalty / 2 * (candidates - v) ** 2
         assert cost[-1] <= cost.min() * (1 + 1e-9)
         # At the threshold itself zero and the root cost the same: either is right.
         if abs(abs(v) / threshold - 1) > 1e-6:
@@ -135,10 +137,12 @@ def test_a_step_solves_the_split_problems_as_dense_algebra_does(x64):
         np.testing.assert_allclose(value.reshape(expected.shape), expected, rtol=0, atol=1e-11, err_msg=name)
 
 
-def test_the_objective_falls_and_the_splits_close():
+@pytest.mark.parametrize("total_variation", [False, True])
+def test_the_objective_falls_and_the_splits_close(total_variation):
     kernel = motion_kernel((9, 7))
     y, _ = blurred_pair((48, 45), kernel)
-    problem = nonblind._pose(jnp.asarray(y[None]), jnp.asarray(kernel), jnp.asarray(10000.0), nonblind.SETTLING)
+    weights = (jnp.asarray(10000.0), nonblind.SETTLING, jnp.asarray(total_variation))
+    problem = nonblind._pose(jnp.asarray(y[None]), jnp.asarray(kernel), *weights)
     step = jax.jit(nonblind._step)
     splits = nonblind._start(problem)
     objective, gaps = [], []
@@ -147,7 +151,7 @@ def test_the_objective_falls_and_the_splits_close():
             down, right = periodic.gradients(splits.image)
             length = jnp.sqrt((down**2 + right**2).sum(0))
             misfit = problem.seen * (splits.blurred - problem.observed) ** 2
-            objective.append(float(misfit.sum() / 2 + (length ** (2 / 3)).sum()))
+            objective.append(float(misfit.sum() / 2 + (length ** (1 if total_variation else 2 / 3)).sum()))
             gaps.append(rms(splits.blurred - splits.blur_split))
         splits = step(splits, problem)
     assert objective == sorted(objective, reverse=True)

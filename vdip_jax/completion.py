@@ -88,11 +88,13 @@ def _classically(plan: Plan, estimate: Estimate) -> Callable[[np.ndarray], np.nd
     Of a doubtful kernel's picture only so much is taken as the rest, `finishing.reserve`, leaves.
     """
     kernel, y = jnp.asarray(estimate.kernel), jnp.asarray(_planes(plan.y))
-    fidelity = finishing.fidelity(y, kernel, bool(estimate.agreement < finishing.UNSURE))
+    doubtful = bool(estimate.agreement < finishing.UNSURE)
+    fidelity = finishing.fidelity(y, kernel, doubtful)
     reserve = float(finishing.reserve(float(estimate.agreement)))
 
     def restore(tile: np.ndarray) -> np.ndarray:
-        image = np.asarray(nonblind.deconvolve(jnp.asarray(tile), kernel, fidelity=fidelity))
+        found = nonblind.deconvolve(jnp.asarray(tile), kernel, fidelity=fidelity, total_variation=doubtful)
+        image = np.asarray(found)
         return image + reserve * (tile - image)
 
     return restore
