@@ -41,9 +41,9 @@ def blurred_pair(size, kernel):
     return np.asarray(blur(canvas, kernel)).clip(0, 1), observed_frame(canvas, size[:2])
 
 
-def shrunk(gradients, penalty):
+def shrunk(gradients, penalty, total_variation=None):
     """What `shrink` makes of gradients [2, C, ...], stacked as they are."""
-    return np.stack(shrink(Gradients(*jnp.asarray(gradients)), penalty))
+    return np.stack(shrink(Gradients(*jnp.asarray(gradients)), penalty, total_variation))
 
 
 def rms(error):
@@ -55,8 +55,7 @@ def rms(error):
 def test_shrinkage_is_the_brute_force_minimum(x64, penalty, total_variation):
     threshold, exponent = (1 / penalty, 1) if total_variation else (2 * (2 / (3 * penalty)) ** 0.75, 2 / 3)
     inputs = np.concatenate([threshold * np.linspace(-3, 3, 241), [0.999 * threshold, 1.001 * threshold, 30.0, 0.0]])
-    gradients = Gradients(jnp.asarray(inputs[None]), jnp.zeros((1, len(inputs))))
-    got = np.stack(shrink(gradients, penalty, total_variation))
+    got = shrunk(np.stack([inputs, 0 * inputs])[:, None], penalty, total_variation)
     np.testing.assert_array_equal(got[1], 0)
     for v, w in zip(inputs, got[0, 0], strict=True):
         candidates = np.append(v * np.linspace(0, 1, 20001), w)

@@ -1,5 +1,7 @@
 """The kernel's frame is found."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -35,19 +37,14 @@ def shows(monkeypatch):
     def set_up(*found):
         given = iter(found)
 
-        def estimate(gray, kernel_size):
-            assert kernel_size == (FRAME, FRAME) and gray.shape == (100, 100)
+        def estimate(gray, kernel_size, side):
+            assert kernel_size == (side, side) and gray.shape == (100, 100)
             extent, agreement = next(given)
-            return comes_to(box(*extent), agreement)
+            return comes_to(box(*extent, side), agreement)
 
-        def first_estimate(gray, kernel_size):
-            # All that there is room for in a part.
-            assert kernel_size == (47, 47) and gray.shape == (100, 100)
-            extent, agreement = next(given)
-            return comes_to(box(*extent, 47), agreement)
-
-        monkeypatch.setattr(classical, "estimate", estimate)
-        monkeypatch.setattr(classical, "first_estimate", first_estimate)
+        # The wider frame: all that there is room for in a part.
+        for name, side in (("estimate", FRAME), ("first_estimate", 47)):
+            monkeypatch.setattr(classical, name, functools.partial(estimate, side=side))
 
     return set_up
 

@@ -27,13 +27,17 @@ _LEAST_SHARE = 1 / 9
 _RESERVE, _RESERVED_IN_FULL, _RESERVED_NO_MORE = 0.3, 0.65, 0.75
 
 
-def finish(y: jax.Array, kernel: jax.Array, doubtful: bool | jax.Array = False) -> jax.Array:
+def finish(
+    y: jax.Array, kernel: jax.Array, doubtful: bool | jax.Array = False, weight: jax.Array | None = None
+) -> jax.Array:
     """The image [H, W, C] that `kernel` blurred into `y`, trusted as far as noise and an inexact kernel allow.
 
     Of a `doubtful` kernel's picture it is the total variation that is small: by the power of the gradients that is
-    small otherwise the picture would look painted (docs/refinement.md).
+    small otherwise the picture would look painted (docs/refinement.md). `weight` of the data: by default as `fidelity`
+    has it for `y`.
     """
-    weight = fidelity(y, kernel, doubtful)
+    if weight is None:
+        weight = fidelity(y, kernel, doubtful)
     return nonblind.deconvolve(y, kernel, fidelity=weight, num_steps=_FINAL_STEPS, total_variation=doubtful)
 
 

@@ -83,8 +83,9 @@ def find(
     """Estimate kernels of parts of a picture and of smaller copies, in one over-sized frame.
 
     The longest that can be believed and does not fill its frame counts: a frame that is too small shows a part of the
-    blur or a blob; one that is too large costs little (docs/photographs.md). Parts are looked at at all scales until
-    one can be believed, then at the decisive one only. If none can, a look at the first in a wider frame is the last.
+    blur or a blob; one that is too large costs little where the kernel shows clearly (docs/photographs.md). Parts are
+    looked at at all scales until one can be believed, then at the decisive one only. If none can, a look at the first
+    in a wider frame is the last.
 
     Args:
       gray: [H, W], blurred, in [0, 1].
