@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vdip_jax import Config, search, solver
+from vdip_jax import Config, programs, search
 from vdip_jax.cost import largest_side, memory, multiply_adds
 from vdip_jax.steps import estimate, pose, start
 
@@ -57,9 +57,9 @@ def test_published_network_costs_what_was_counted_before():
 def test_memory_is_what_the_compiler_plans(quick_compilation):
     """For the small network, whose program compiles soon; within a tenth."""
     config, size, kernel = Config.preset("cold"), (150, 170), (31, 31)
-    begin = jax.jit(lambda y, key: solver._begin(y, key, None, None, kernel_size=kernel, config=config, shards=0))
+    begin = jax.jit(lambda y, key: programs.begin(y, key, None, None, kernel_size=kernel, config=config, shards=0))
     problem, state = jax.eval_shape(begin, jnp.zeros((*size, 3)), jax.random.key(0))
-    plan = solver._advance.lower(problem, state, 0, 1, config=config, shards=0).compile().memory_analysis()
+    plan = programs.advance.lower(problem, state, 0, 1, config=config, shards=0).compile().memory_analysis()
     planned = plan.temp_size_in_bytes + plan.argument_size_in_bytes
     np.testing.assert_allclose(memory(size, kernel, config, 3), planned, rtol=0.1)
 

@@ -7,7 +7,7 @@ import pytest
 from jax.extend import core
 from jax.lax import Precision
 
-from vdip_jax import Config, convolution, solver
+from vdip_jax import Config, convolution, programs, solver
 from vdip_jax.generators import ImageGenerator, generate, initial_parameters, parameter_vector
 from vdip_jax.normalisation import normalise
 
@@ -88,7 +88,7 @@ def test_network_in_half_precision_has_float32_parameters_and_logits_near_those_
 def products(config, colors=3, kernel=None):
     """Precision and type of every matrix product and convolution in a step, gradients included."""
     size = (3, 3)
-    begun = jax.eval_shape(lambda y: solver._begin(y, KEY, kernel, None, size, config, 0), jnp.zeros((20, 20, colors)))
+    begun = jax.eval_shape(lambda y: programs.begin(y, KEY, kernel, None, size, config, 0), jnp.zeros((20, 20, colors)))
     found = set()
 
     def walk(jaxpr):
@@ -100,7 +100,7 @@ def products(config, colors=3, kernel=None):
                 if isinstance(closed, core.ClosedJaxpr):
                     walk(closed.jaxpr)
 
-    walk(jax.make_jaxpr(lambda p, s: solver._steps(p, s, 0, 1, config, 0))(*begun).jaxpr)
+    walk(jax.make_jaxpr(lambda p, s: programs.updates(p, s, 0, 1, config, 0))(*begun).jaxpr)
     assert found
     return found
 

@@ -1,20 +1,18 @@
-"""solve(y, key): start, phases, chunks, batches over all devices. The batch axis exists here and nowhere below."""
+"""solve(y, key): what may be asked, then the programs one after another, in chunks."""
 
 import functools
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType, PartitionSpec
 
-from vdip_jax import answers, checks, classical, finishing, pyramid, steps
+from vdip_jax import checks, programs, pyramid, steps
 from vdip_jax.answers import Result
 from vdip_jax.classical import Start
 from vdip_jax.config import Config
 from vdip_jax.steps import Problem, State
-from vdip_jax.threads import are_best_apart, side_by_side
 
 # A chunk should last about this long: long enough to cost nothing, short enough for progress and Ctrl-C.
 _SECONDS_A_CHUNK = 2.0
@@ -168,31 +166,32 @@ def _solve(
 ) -> Result:
     """In chunks, with `tell` called between them; without one, as a single program that can be traced.
 
-    A `kernel` is `known` or else an estimate to set out from. `shards` is, here and below, 0 for one image and else the
-    number of devices that a batch is spread over.
+    A `kernel` is `known` or else an estimate to set out from. `shards` is as in `programs`.
     """
-    begun = (_start if shards < 2 else _start_apart)(images, kernel, kernel_size, config, shards)
+    begun = (programs.start if shards < 2 else programs.start_apart)(images, kernel, kernel_size, config, shards)
     first, due = steps.first_attempt(begun, config)
     # A given kernel is not doubtful; within a trace nobody can tell.
     if kernel is not None or (checks.is_concrete(due) and not due):
         first = 0
     if begun is not None:
-        started = functools.partial(_started, images, begun, config, shards)
+        started = functools.partial(programs.started, images, begun, config, shards)
         if tell is not None:
             no_loss, ok = jnp.full(begun.ok.shape, jnp.nan, images.dtype), jax.block_until_ready(begun).ok
             if tell(Progress("start", 0, first + config.num_steps, no_loss, ok, started)):
                 return started()
         if not config.num_steps:
             return started()
-    problem, state = _begin(images, keys, kernel if known else None, begun, kernel_size, config, shards)
+    problem, state = programs.begin(images, keys, kernel if known else None, begun, kernel_size, config, shards)
     if tell is not None:
         return _in_chunks(problem, state, keys, begun, first, config, shards, tell, chunk_steps)
     if first:
-        attempted = functools.partial(_traced_steps, problem, config=config, shards=shards, pace=steps.FIRST_PACE)
+        attempted = functools.partial(
+            programs.traced_updates, problem, config=config, shards=shards, pace=steps.FIRST_PACE
+        )
         state = jax.lax.cond(due, lambda: attempted(state, 0, first), lambda: state)
-        problem, state = _begin_again(problem, state, keys, config, shards)
-    state = _traced_steps(problem, state, 0, config.num_steps, config, shards)
-    return _finish(problem, state, begun, config, shards)
+        problem, state = programs.begin_again(problem, state, keys, config, shards)
+    state = programs.traced_updates(problem, state, 0, config.num_steps, config, shards)
+    return programs.finish(problem, state, begun, config, shards)
 
 
 def _in_chunks(
@@ -209,12 +208,12 @@ def _in_chunks(
     num_steps, done, chunk, ended = first + config.num_steps, 0, chunk_steps or 1, False
     while not ended:
         if first and done == first:
-            problem, state = _begin_again(problem, state, keys, config, shards)
+            problem, state = programs.begin_again(problem, state, keys, config, shards)
         # Of each attempt the steps are counted from 0.
         before, pace, until = (0, steps.FIRST_PACE, first) if done < first else (first, 1, num_steps)
         began = time.perf_counter()
         stop = min(done + chunk, until)
-        state = _advance(problem, state, done - before, stop - before, config, shards, pace)
+        state = programs.advance(problem, state, done - before, stop - before, config, shards, pace)
         state = jax.block_until_ready(state)
         # The first chunk, one step, may hold the compilation and says little of the pace: grow by doubling.
         seconds = (time.perf_counter() - began) / (stop - done)
@@ -223,99 +222,6 @@ def _in_chunks(
         last = (done - before - 1) * pace
         # Copies, for the next chunk writes over this state.
         loss, ok = state.loss[..., last], jnp.array(state.ok, copy=True)
-        best = functools.cache(functools.partial(_finish, problem, state, begun, config, shards))
+        best = functools.cache(functools.partial(programs.finish, problem, state, begun, config, shards))
         ended = tell(Progress(config.phase_of(last), done, num_steps, loss, ok, best)) or done == num_steps
     return best()
-
-
-def _start(
-    images: jax.Array, kernel: jax.Array | None, kernel_size: tuple[int, int], config: Config, shards: int
-) -> Start | None:
-    """The classical estimate, if the settings ask for one; with a `kernel` given only the image is estimated."""
-    if config.start != "classical":
-        return None
-
-    def one(y: jax.Array) -> Start:
-        if kernel is None:
-            return classical.deblur(y, kernel_size)
-        return Start(finishing.finish(y, kernel), kernel, jnp.ones((), bool), jnp.full((), jnp.nan, y.dtype))
-
-    # A program of several images takes a CPU longer than as many of one.
-    if shards == 1 and are_best_apart(images, kernel):
-        begun = side_by_side(_over_images(one, 0), list(images))
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *begun)
-    return _over_images(one, shards)(images)
-
-
-# Over several devices as one program; on one, each scale's program serves again where it is needed again.
-_start_apart = jax.jit(_start, static_argnames=("kernel_size", "config", "shards"))
-
-
-@functools.partial(jax.jit, static_argnames=("kernel_size", "config", "shards"))
-def _begin(
-    images: jax.Array,
-    keys: jax.Array,
-    kernel: jax.Array | None,
-    begun: Start | None,
-    kernel_size: tuple[int, int],
-    config: Config,
-    shards: int,
-) -> tuple[Problem, State]:
-    def one(y: jax.Array, key: jax.Array, begun: Start | None) -> tuple[Problem, State]:
-        problem = steps.pose(y, key, kernel_size, kernel, begun)
-        return problem, steps.start(problem, key, config)
-
-    return _over_images(one, shards)(images, keys, begun)
-
-
-def _steps(problem: Problem, state: State, first: Any, stop: Any, config: Config, shards: int, pace: Any = 1) -> State:
-    def body(step: jax.Array, state: State) -> State:
-        # The place in the schedule has no batch axis: were it batched, every phase's loss would be computed each time.
-        update = functools.partial(steps.update, step=step * pace, config=config, pace=pace)
-        return _over_images(update, shards)(problem, state)
-
-    return jax.lax.fori_loop(first, stop, body, state)
-
-
-# A chunk writes its state over the old one; inside somebody else's program there is no buffer to give away.
-_advance = jax.jit(_steps, static_argnames=("config", "shards"), donate_argnames="state")
-_traced_steps = jax.jit(_steps, static_argnames=("config", "shards"))
-
-
-@functools.partial(jax.jit, static_argnames=("config", "shards"))
-def _begin_again(problem: Problem, state: State, keys: jax.Array, config: Config, shards: int) -> tuple[Problem, State]:
-    """What to go on with after a first attempt: where the start was not doubtful, what was begun with."""
-
-    def one(problem: Problem, state: State, key: jax.Array) -> tuple[Problem, State]:
-        problem = steps.after_first_attempt(problem, state.good, config)
-        return problem, steps.start(problem, key, config)
-
-    return _over_images(one, shards)(problem, state, keys)
-
-
-@functools.partial(jax.jit, static_argnames=("config", "shards"))
-def _started(images: jax.Array, begun: Start, config: Config, shards: int) -> Result:
-    return _over_images(functools.partial(answers.of_start, config=config), shards)(images, begun)
-
-
-@functools.partial(jax.jit, static_argnames=("config", "shards"))
-def _finish(problem: Problem, state: State, begun: Start | None, config: Config, shards: int) -> Result:
-    return _over_images(functools.partial(answers.of_run, config=config), shards)(problem, state, begun)
-
-
-def _over_images(function: Callable, shards: int) -> Callable:
-    """`function` of one image, for a batch that is spread over so many devices.
-
-    Products are of float32, but those of the image's network (`Config.precision`).
-    """
-
-    def exactly(*arguments: Any) -> Any:
-        with jax.default_matmul_precision("float32"):
-            return function(*arguments)
-
-    if shards < 2:
-        return jax.vmap(exactly) if shards else exactly
-    mesh = jax.make_mesh((shards,), ("image",), axis_types=(AxisType.Auto,), devices=jax.local_devices()[:shards])
-    spec = PartitionSpec("image")
-    # Devices have nothing to tell each other, and the loops below need not know that there are several.
-    return jax.shard_map(jax.vmap(exactly), mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)

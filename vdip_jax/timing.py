@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vdip_jax import checks, solver
+from vdip_jax import checks, programs
 from vdip_jax.checks import Refusal
 from vdip_jax.config import Config
 from vdip_jax.cost import multiply_adds
@@ -212,7 +212,7 @@ def _compiled(config: Config, case: Case, colors: int, cache: str) -> tuple[floa
     began = time.perf_counter()
     begin = (y, keys) if batched else (y[0], keys[0])
     problem, state = jax.block_until_ready(
-        solver._begin(*begin, None, None, kernel_size=(case.kernel, case.kernel), config=config, shards=int(batched))
+        programs.begin(*begin, None, None, kernel_size=(case.kernel, case.kernel), config=config, shards=int(batched))
     )
-    compiled = solver._advance.lower(problem, state, 0, 1, config=config, shards=int(batched)).compile()
+    compiled = programs.advance.lower(problem, state, 0, 1, config=config, shards=int(batched)).compile()
     return time.perf_counter() - began, problem, state, compiled

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vdip_jax import objective, solver, steps
+from vdip_jax import objective, programs, steps
 from vdip_jax.config import Config
 from vdip_jax.generators import ImageGenerator, KernelGenerator, parameter_vector
 from vdip_jax.objective import Noise, Posterior
@@ -222,6 +222,6 @@ def test_published_image_generator_has_the_published_number_of_parameters():
     y = jax.ShapeDtypeStruct((64, 64, 3), jnp.float32)
     key = jax.eval_shape(lambda: jax.random.key(0))
     _, state = jax.eval_shape(
-        lambda y, key: solver._begin(y, key, None, None, kernel_size=(5, 5), config=Config(), shards=0), y, key
+        lambda y, key: programs.begin(y, key, None, None, kernel_size=(5, 5), config=Config(), shards=0), y, key
     )
     assert state.params["image"].size == 2_360_326
