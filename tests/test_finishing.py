@@ -12,13 +12,13 @@ from vdip_jax import finishing, nonblind
 def test_of_a_doubtful_kernel_the_data_are_trusted_less_where_the_criterion_prefers_it():
     _, y = photo()
     y = jnp.asarray(y)
-    trust = finishing.trust(y)
+    trust = finishing.trust(y, nonblind.PICTURE)
     for kernel, share in ((stroke(), 1), (stroke().T, 1 / 9)):
         kernel = jnp.asarray(kernel, jnp.float32)
         for doubtful in (False, True):
             weight = trust * (share if doubtful else 1)
-            expected = nonblind.deconvolve(y, kernel, fidelity=weight, total_variation=doubtful)
-            # Pixels where the shrinkage jumps differ by rounding; with a third of the share the mean is 9e-4 and more.
+            expected = nonblind.deconvolve(y, kernel, fidelity=weight)
+            # By rounding; with a third of the share the mean is 9e-4 and more.
             assert np.abs(finishing.finish(y, kernel, doubtful) - expected).mean() < 4e-4
 
 
@@ -30,7 +30,8 @@ def test_noise_of_a_blurred_image_is_measured(noise):
 
 
 def test_noisier_images_are_trusted_less():
-    clean, noisy = (finishing.trust(jnp.asarray(photo(noise=noise)[1])) for noise in (0.0, 0.05))
+    images = (jnp.asarray(photo(noise=noise)[1]) for noise in (0.0, 0.05))
+    clean, noisy = (finishing.trust(image, nonblind.PICTURE) for image in images)
     assert clean > 5 * noisy > 0
 
 

@@ -41,7 +41,7 @@ def blurred_pair(size, kernel):
     return np.asarray(blur(canvas, kernel)).clip(0, 1), observed_frame(canvas, size[:2])
 
 
-def shrunk(gradients, penalty, total_variation=None):
+def shrunk(gradients, penalty, total_variation):
     """What `shrink` makes of gradients [2, C, ...], stacked as they are."""
     return np.stack(shrink(Gradients(*jnp.asarray(gradients)), penalty, total_variation))
 
@@ -66,20 +66,22 @@ def test_shrinkage_is_the_brute_force_minimum(x64, penalty, total_variation):
             assert abs(candidates[cost[:-1].argmin()] - w) <= abs(v) / 19999
 
 
-def test_shrinkage_shortens_the_gradient_of_all_channels_together(x64):
+@pytest.mark.parametrize(("total_variation", "penalty"), [(False, 300.0), (True, 50.0)])
+def test_shrinkage_shortens_the_gradient_of_all_channels_together(x64, total_variation, penalty):
     gradients = np.random.default_rng(0).normal(0, 0.01, (2, 3, 400))
-    got = shrunk(gradients, 300.0)
+    got = shrunk(gradients, penalty, total_variation)
     lengths = np.linalg.norm(gradients, axis=(0, 1))
-    alone = shrunk(np.stack([lengths, 0 * lengths])[:, None], 300.0)[0, 0]
+    alone = shrunk(np.stack([lengths, 0 * lengths])[:, None], penalty, total_variation)[0, 0]
     assert 0 < (alone == 0).mean() < 1
     np.testing.assert_allclose(got, gradients * (alone / lengths), rtol=0, atol=1e-12)
 
 
-def test_shrinkage_in_float32_is_accurate_and_zero_at_zero():
+@pytest.mark.parametrize("total_variation", [False, True])
+def test_shrinkage_in_float32_is_accurate_and_zero_at_zero(total_variation):
     v = np.linspace(-1, 1, 2001)
     with jax.enable_x64(True):
-        expected = shrunk(np.stack([v, 0 * v])[:, None], 300.0)
-    got = shrunk(np.stack([v, 0 * v], dtype=np.float32)[:, None], 300.0)
+        expected = shrunk(np.stack([v, 0 * v])[:, None], 300.0, total_variation)
+    got = shrunk(np.stack([v, 0 * v], dtype=np.float32)[:, None], 300.0, total_variation)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
 
@@ -92,17 +94,20 @@ def dense_operators(kernel, canvas):
     return [np.stack([image.ravel() for image in images], axis=1) for images in (blurs, downs, rights)]
 
 
-def test_a_step_solves_the_split_problems_as_dense_algebra_does(x64):
+@pytest.mark.parametrize(("total_variation", "exponent"), [(False, 2 / 3), (True, 1 / 2)])
+def test_a_step_solves_the_split_problems_as_dense_algebra_does(x64, total_variation, exponent):
     kernel = motion_kernel((3, 5)).astype(float)
     y = np.random.default_rng(0).random((2, 7, 8))
     fidelity = 500.0
-    penalties = nonblind.Penalties(gradient=300.0, blur=0.1)
-    problem = nonblind._pose(jnp.asarray(y), jnp.asarray(kernel), jnp.asarray(fidelity), penalties)
+    method = nonblind.Method(total_variation, gradient=300.0, blur=0.1)
+    problem = nonblind._pose(jnp.asarray(y), jnp.asarray(kernel), jnp.asarray(fidelity), method)
     canvas = problem.observed.shape[1:]
     assert canvas == (9, 12)
-    step = jax.jit(nonblind._step)
-    splits = step(step(nonblind._start(problem), problem), problem)
-    got = step(splits, problem)
+    step = jax.jit(nonblind._step, static_argnums=2)
+    splits = nonblind._start(problem)
+    for _ in range(2):
+        splits = step(splits, problem, total_variation)
+    got = step(splits, problem, total_variation)
 
     blurring, *differences = dense_operators(kernel, canvas)
     weight = np.zeros(canvas)
@@ -112,7 +117,7 @@ def test_a_step_solves_the_split_problems_as_dense_algebra_does(x64):
     stacked = {name: np.asarray(value) for name, value in splits._asdict().items()}
     flat = {name: value.reshape(*value.shape[:-2], -1) for name, value in stacked.items()}
     # Of two channels, where the penalty is told for three.
-    rho, tau = 0.1 * fidelity, 300 * 1.5 ** (2 / 3)
+    rho, tau = 0.1 * fidelity, 300 * 1.5**exponent
     weight, data = weight.ravel(), data.reshape(2, -1)
     np.testing.assert_allclose(flat["blurred"], flat["image"] @ blurring.T, rtol=0, atol=1e-12)
 
@@ -125,7 +130,7 @@ def test_a_step_solves_the_split_problems_as_dense_algebra_does(x64):
     blur_dual = flat["blur_dual"] + relaxed - u
 
     target = np.stack([flat["image"] @ d.T for d in differences]) + flat["gradient_dual"]
-    w = shrunk(target, tau)
+    w = shrunk(target, tau, total_variation)
     gradient_dual = target - w
     normal = rho * blurring.T @ blurring + tau * sum(d.T @ d for d in differences)
     right = rho * (u - blur_dual) @ blurring
@@ -136,13 +141,12 @@ def test_a_step_solves_the_split_problems_as_dense_algebra_does(x64):
         np.testing.assert_allclose(value.reshape(expected.shape), expected, rtol=0, atol=1e-11, err_msg=name)
 
 
-@pytest.mark.parametrize("total_variation", [False, True])
-def test_the_objective_falls_and_the_splits_close(total_variation):
+@pytest.mark.parametrize(("method", "exponent"), [(nonblind.RANKING, 2 / 3), (nonblind.PICTURE, 1)])
+def test_the_objective_falls_and_the_splits_close(method, exponent):
     kernel = motion_kernel((9, 7))
     y, _ = blurred_pair((48, 45), kernel)
-    weights = (jnp.asarray(10000.0), nonblind.SETTLING, jnp.asarray(total_variation))
-    problem = nonblind._pose(jnp.asarray(y[None]), jnp.asarray(kernel), *weights)
-    step = jax.jit(nonblind._step)
+    problem = nonblind._pose(jnp.asarray(y[None]), jnp.asarray(kernel), jnp.asarray(10000.0), method)
+    step = jax.jit(nonblind._step, static_argnums=2)
     splits = nonblind._start(problem)
     objective, gaps = [], []
     for number in range(201):
@@ -150,9 +154,9 @@ def test_the_objective_falls_and_the_splits_close(total_variation):
             down, right = periodic.gradients(splits.image)
             length = jnp.sqrt((down**2 + right**2).sum(0))
             misfit = problem.seen * (splits.blurred - problem.observed) ** 2
-            objective.append(float(misfit.sum() / 2 + (length ** (1 if total_variation else 2 / 3)).sum()))
+            objective.append(float(misfit.sum() / 2 + (length**exponent).sum()))
             gaps.append(rms(splits.blurred - splits.blur_split))
-        splits = step(splits, problem)
+        splits = step(splits, problem, method.total_variation)
     assert objective == sorted(objective, reverse=True)
     assert objective[-1] < 0.5 * objective[0]
     assert gaps[-1] < 1e-3
@@ -165,18 +169,18 @@ def test_a_blurred_mosaic_is_recovered_and_nothing_rings_in_from_the_border(kern
     error = np.asarray(deconvolve(y, kernel)) - sharp
     rows, columns = np.indices(y.shape)
     depth = np.minimum(np.minimum(rows, 89 - rows), np.minimum(columns, 100 - columns))
-    # Measured: 0.086 and 0.027 of the blurred image's error; 0.19 and 0.06 in the outermost pixels, half unseen.
+    # Measured: 0.077 and 0.047 of the blurred image's error; 0.16 and 0.10 in the outermost pixels, half unseen.
     assert rms(error) < 0.12 * rms(y - sharp)
     assert rms(error[depth < 8]) < 0.3 * rms((y - sharp)[depth < 8])
-    assert rms(error[depth >= 24]) < 0.001
+    assert rms(error[depth >= 24]) < 0.0015
 
-    # With noise the middle has an error to compare with. Measured: band 0.9 and 1.0, outermost 2.3 and 1.9 times it.
+    # With noise the middle has an error to compare with. Measured: band 1.0, outermost 1.4 and 1.2 times it.
     y = (y + np.random.default_rng(0).normal(0, 0.01, y.shape)).astype(np.float32)
     error = np.asarray(deconvolve(y, kernel, fidelity=1000.0)) - sharp
     outermost, band, middle = (rms(error[w]) for w in (depth < 8, (depth >= 8) & (depth < 24), depth >= 24))
-    assert middle < 0.02
+    assert middle < 0.023
     assert band < 1.3 * middle
-    assert outermost < 3 * middle
+    assert outermost < 2 * middle
 
 
 def test_the_delta_kernel_gives_about_the_input_back():
@@ -190,7 +194,7 @@ def test_noise_is_smoothed_away_while_edges_stay():
     kernel = np.ones((1, 1), np.float32)
     sharp = mosaic((60, 50))
     y = (sharp + np.random.default_rng(0).normal(0, 0.01, sharp.shape)).astype(np.float32)
-    assert rms(deconvolve(y, kernel, fidelity=300.0) - sharp) < 0.5 * rms(y - sharp)
+    assert rms(deconvolve(y, kernel, fidelity=150.0) - sharp) < 0.6 * rms(y - sharp)
 
 
 def test_the_mirrored_kernel_does_not_do():

@@ -11,13 +11,12 @@ import jax.numpy as jnp
 from vdip_jax import kernels, nonblind
 from vdip_jax.candidates import Candidates, compare, luma, unexplained
 
-_TRIAL_STEPS, _FINAL_STEPS = 30, 120
+_TRIAL_STEPS = 30
 # Standard deviation of rounding to 8 bits.
 _ROUNDING = 1 / 255 / 12**0.5
-# Variance of what a kernel that is only an estimate leaves unexplained, in the finish beside the noise.
-_MODEL_VARIANCE = 1e-4
-# Weight of the noise's variance in it, by PSNR with noise of 1 and 3 % and the true kernel (docs/refinement.md).
-_NOISE_WEIGHT = 3.0
+# The data are trusted the less the more noise there is: so many times its variance, and that of what the model misses
+# beside (docs/refinement.md).
+_DISTRUST = {nonblind.PICTURE: (6.0, 2e-4), nonblind.RANKING: (3.0, 1e-4)}
 # Kernels less alike than this went wrong more often than not. The finish then trusts the data less, in steps of a third
 # down to the least share (docs/refinement.md).
 UNSURE = 0.85
@@ -32,13 +31,11 @@ def finish(
 ) -> jax.Array:
     """The image [H, W, C] that `kernel` blurred into `y`, trusted as far as noise and an inexact kernel allow.
 
-    Of a `doubtful` kernel's picture it is the total variation that is small: by the power of the gradients that is
-    small otherwise the picture would look painted (docs/refinement.md). `weight` of the data: by default as `fidelity`
-    has it for `y`.
+    `weight` of the data: by default as `fidelity` has it for `y`.
     """
     if weight is None:
         weight = fidelity(y, kernel, doubtful)
-    return nonblind.deconvolve(y, kernel, fidelity=weight, num_steps=_FINAL_STEPS, total_variation=doubtful)
+    return nonblind.deconvolve(y, kernel, fidelity=weight)
 
 
 @jax.jit
@@ -47,7 +44,7 @@ def fidelity(y: jax.Array, kernel: jax.Array, doubtful: bool | jax.Array = False
 
     Of a `doubtful` kernel the errors show as ghosts: less trusted then, as long as the criterion prefers it.
     """
-    return _share_of_trust(luma(y), kernel, doubtful) * trust(y)
+    return _share_of_trust(luma(y), kernel, doubtful) * trust(y, nonblind.PICTURE)
 
 
 def reserve(agreement: float | jax.Array) -> jax.Array:
@@ -76,10 +73,11 @@ def misfit(gray: jax.Array, image: jax.Array, kernel: jax.Array) -> jax.Array:
     return jnp.sqrt(unexplained(gray, image, kernel)) / jnp.maximum(noise_level(gray), _ROUNDING)
 
 
-def trust(y: jax.Array) -> jax.Array:
-    """The finish's weight of the data, y [H, W, C]: one over the variance of noise and of what the model misses."""
+def trust(y: jax.Array, method: nonblind.Method) -> jax.Array:
+    """A method's weight of the data, y [H, W, C]: the less the more noise there is and the model misses."""
+    of_noise, missed = _DISTRUST[method]
     variance = (jax.vmap(noise_level, in_axes=-1)(y) ** 2).mean()
-    return 1 / (_NOISE_WEIGHT * variance + _MODEL_VARIANCE)
+    return 1 / (of_noise * variance + missed)
 
 
 @functools.partial(jax.jit, static_argnames="limits")
@@ -99,9 +97,9 @@ def judged(
     restore = functools.partial(
         nonblind.deconvolve,
         y,
-        fidelity=share * trust(y),
+        fidelity=share * trust(y, nonblind.RANKING),
         num_steps=_TRIAL_STEPS,
-        penalties=nonblind.RANKING,
+        method=nonblind.RANKING,
         limits=limits,
     )
     # One after another: side by side they would take as many times the memory, and no less time.

@@ -1,10 +1,9 @@
-"""Non-blind deconvolution: the image that a known kernel blurred, under hyper-Laplacian gradients.
+"""Non-blind deconvolution: the image that a known kernel blurred, under sparse gradients.
 
-The objective is that of Krishnan and Fergus (NIPS 2009, Eq. 1 with exponent 2/3) or, with exponent 1, the total
-variation of Rudin, Osher and Fatemi (Physica D 1992). Splitting the blurred image off as
-well makes the border free (Almeida and Figueiredo, IEEE TIP 2013; Matakos, Ramani and Fessler, IEEE TIP 2013), so
-that no edge is tapered and nothing rings in from outside. Alternating directions of multipliers, two FFTs and two
-inverse FFTs a step.
+Their total variation is small (Rudin, Osher and Fatemi, Physica D 1992) or the sum of their lengths to the power of
+2/3 (Krishnan and Fergus, NIPS 2009, Eq. 1). Splitting the blurred image off as well makes the border free (Almeida and
+Figueiredo, IEEE TIP 2013; Matakos, Ramani and Fessler, IEEE TIP 2013), so that no edge is tapered and nothing rings in
+from outside. Alternating directions of multipliers, two FFTs and two inverse FFTs a step.
 """
 
 import functools
@@ -23,21 +22,26 @@ _OVER_RELAXATION = 1.8
 _NEWTON_STEPS = 5
 
 
-class Penalties(NamedTuple):
-    """Of the splits: of the gradients, for three channels, and of the blurred image, as a share of the fidelity.
+class Method(NamedTuple):
+    """What makes gradients sparse, and the penalties of the splits.
 
-    They decide how fast what settles. `SETTLING` is for the picture to keep, the best of a sweep over Levin's and Lai's
-    images after 120 steps: a `blur` three times as large leaves the wide unseen border of a large kernel unsettled.
+    `PICTURE` is for the picture to keep, after 80 steps: what the power would turn into patches stays texture.
     `RANKING`, for 30 steps, restores less well, but what it makes of wrong kernels is the further from what it makes of
     right ones (docs/refinement.md).
+
+    Attributes:
+      total_variation: whether |D x| counts, else |D x|^(2/3).
+      gradient: penalty of the gradients' split, for three channels.
+      blur: that of the blurred image's, as a share of the fidelity. Both decide how fast what settles.
     """
 
+    total_variation: bool
     gradient: float
     blur: float
 
 
-SETTLING = Penalties(300.0, 0.03)
-RANKING = Penalties(144.0, 0.1)
+PICTURE = Method(True, 15.0, 0.02)
+RANKING = Method(False, 144.0, 0.1)
 
 
 class _Problem(NamedTuple):
@@ -45,7 +49,7 @@ class _Problem(NamedTuple):
 
     `observed`: [C, P, Q], of no weight out of sight. `seen`: [P, Q], the fidelity where `observed` was seen, else zero.
     `transfer`, `curvature`: [P, Q // 2 + 1], spectra of the blur and of the least squares. `penalty` and
-    `gradient_penalty`: those of the splits. `total_variation`: whether the exponent is 1, None where it never is.
+    `gradient_penalty`: those of the splits.
     """
 
     observed: jax.Array
@@ -54,7 +58,6 @@ class _Problem(NamedTuple):
     penalty: jax.Array
     gradient_penalty: jax.Array
     curvature: jax.Array
-    total_variation: jax.Array | None
 
 
 class _Splits(NamedTuple):
@@ -74,27 +77,25 @@ def deconvolve(
     y: jax.Array,
     kernel: jax.Array,
     *,
-    fidelity: float | jax.Array = 10000.0,
-    num_steps: int = 120,
-    penalties: Penalties = SETTLING,
+    fidelity: float | jax.Array = 5000.0,
+    num_steps: int = 80,
+    method: Method = PICTURE,
     limits: tuple[float, float] = (0.0, 1.0),
-    total_variation: bool | jax.Array = False,
 ) -> jax.Array:
-    """Minimise fidelity/2 |k * x - y|^2 + sum |D x|^(2/3) over the canvas x, and crop it to the frame of `y`.
+    """Minimise fidelity/2 |k * x - y|^2 + sum |D x| over the canvas x, and crop it to the frame of `y`.
 
     k * x is the true convolution of `operators.blur`, compared where `y` shows it; where `y` is 0 or 1 it was clipped,
     and a blur beyond costs nothing. |D x| is one length a pixel, over
-    both directions and all channels: edges that coincide cost less. The defaults are the best of a sweep over Levin's
-    32 images, with noise and kernels as measured. Compiled once a shape and number of steps.
+    both directions and all channels: edges that coincide cost less. The default fidelity is for an image without
+    visible noise. Compiled once a shape, number of steps and method.
 
     Args:
       y: [H, W] or [H, W, C], blurred, in [0, 1] up to noise.
       kernel: [kh, kw], odd-sized, sum 1.
       fidelity: weight of the data, above 0: the cleaner `y` and the more exact the kernel, the larger.
       num_steps: rounds of the alternation, at least 1.
-      penalties: of the splits.
+      method: what makes gradients sparse, and how the alternation is penalised.
       limits: where x is cut off: a picture at 0 and 1. What was blurred before it was clipped went on beyond.
-      total_variation: let |D x| count instead of its power. Texture is kept that otherwise turns into patches.
 
     Returns:
       x in the frame of `y`, same shape and dtype, within the limits.
@@ -110,83 +111,82 @@ def deconvolve(
     check_number("num_steps", num_steps, low=1, integer=True)
     if is_concrete(fidelity):
         check_number("fidelity", float(fidelity), low=0, open_low=True)
-    # A search restores by the hundred and never so.
-    variation = None if total_variation is False else jnp.asarray(total_variation)
-    return _deconvolve(jnp.asarray(y), jnp.asarray(kernel), fidelity, penalties, limits, int(num_steps), variation)
+    return _deconvolve(jnp.asarray(y), jnp.asarray(kernel), fidelity, method, limits, int(num_steps))
 
 
-def shrink(
-    gradients: Gradients, penalty: float | jax.Array, total_variation: bool | jax.Array | None = None
-) -> Gradients:
-    """The w that minimises, pixel by pixel, |w|^(2/3) + penalty/2 |w - gradients|^2 (Krishnan and Fergus, Eq. 5).
+def shrink(gradients: Gradients, penalty: float | jax.Array, total_variation: bool) -> Gradients:
+    """The w that minimises, pixel by pixel, |w|^p + penalty/2 |w - gradients|^2, p = 1 for total variation, else 2/3.
 
-    Only the length changes. With |w| = c^(3/4) s^3, |gradients| = c^(3/4) q and c = 2 / (3 penalty), a stationary
-    point solves s^4 - q s + 1 = 0. Its largest root beats w = 0 exactly from q = 2 on. The quartic is convex, and
-    positive at q^(1/3) to the right of the root, from where Newton's method descends to it without overshooting. With
-    `total_variation`, |w| in place of its power, a length falls by 1 / penalty, down to zero.
+    Only the length changes, as `_share_of_length` and `_share_of_power` have it.
 
     Args:
       gradients: [C, ...] each; the length |.| runs over both directions and all channels.
       penalty: above 0.
-      total_variation: with None, as with False, less is computed.
+      total_variation: which of the two.
 
     Returns:
       The same shape.
     """
-    down, right = gradients
-    scale = (2 / (3 * jnp.asarray(penalty, down.dtype))) ** 0.75
-    length = jnp.sqrt((down**2 + right**2).sum(0))
-    ratio = length / scale
+    length = jnp.sqrt((gradients.down**2 + gradients.right**2).sum(0))
+    share = (_share_of_length if total_variation else _share_of_power)(length, jnp.asarray(penalty, length.dtype))
+    return Gradients(share * gradients.down, share * gradients.right)
+
+
+def _share_of_length(length: jax.Array, penalty: jax.Array) -> jax.Array:
+    """With p = 1 a length falls by 1 / penalty, down to zero."""
+    return jnp.maximum(1 - 1 / (penalty * length), 0)
+
+
+def _share_of_power(length: jax.Array, penalty: jax.Array) -> jax.Array:
+    """With p = 2/3 (Krishnan and Fergus, Eq. 5).
+
+    With |w| = c^(3/4) s^3, |gradients| = c^(3/4) q and c = 2 / (3 penalty), a stationary point solves
+    s^4 - q s + 1 = 0. Its largest root beats w = 0 exactly from q = 2 on. The quartic is convex, and positive at
+    q^(1/3) to the right of the root, from where Newton's method descends to it without overshooting.
+    """
+    ratio = length / (2 / (3 * penalty)) ** 0.75
     q = jnp.maximum(ratio, 2)
     # Not jnp.cbrt, which alone takes a CPU as long as the whole step.
     root = q ** (1 / 3)
     for _ in range(_NEWTON_STEPS):
         cube = root**3
         root -= (root * (cube - q) + 1) / (4 * cube - q)
-    share = jnp.where(ratio > 2, root**3 / q, 0)
-    if total_variation is not None:
-        share = jnp.where(total_variation, jnp.maximum(1 - 1 / (penalty * length), 0), share)
-    return Gradients(share * down, share * right)
+    return jnp.where(ratio > 2, root**3 / q, 0)
 
 
-@functools.partial(jax.jit, static_argnames="num_steps")
+@functools.partial(jax.jit, static_argnames=("method", "num_steps"))
 def _deconvolve(
     y: jax.Array,
     kernel: jax.Array,
     fidelity: float | jax.Array,
-    penalties: Penalties,
+    method: Method,
     limits: tuple[float, float],
     num_steps: int,
-    total_variation: jax.Array | None,
 ) -> jax.Array:
     height, width = y.shape[:2]
     # Channels first: the transforms then run over adjacent memory.
     planes = jnp.moveaxis(jnp.atleast_3d(y), -1, 0)
-    problem = _pose(planes, kernel.astype(y.dtype), jnp.asarray(fidelity, y.dtype), penalties, total_variation)
-    splits = jax.lax.fori_loop(0, num_steps, lambda _, splits: _step(splits, problem), _start(problem))
+    problem = _pose(planes, kernel.astype(y.dtype), jnp.asarray(fidelity, y.dtype), method)
+    step = functools.partial(_step, problem=problem, total_variation=method.total_variation)
+    splits = jax.lax.fori_loop(0, num_steps, lambda _, splits: step(splits), _start(problem))
     image = splits.image[:, :height, :width].clip(*limits)
     return jnp.moveaxis(image, 0, -1).reshape(y.shape)
 
 
-def _pose(
-    planes: jax.Array,
-    kernel: jax.Array,
-    fidelity: jax.Array,
-    penalties: Penalties,
-    total_variation: jax.Array | None = None,
-) -> _Problem:
+def _pose(planes: jax.Array, kernel: jax.Array, fidelity: jax.Array, method: Method) -> _Problem:
     """Lay [C, H, W] on a canvas of at least [H + kh - 1, W + kw - 1] whose FFT is fast."""
     height, width = planes.shape[1:]
     rows, columns = periodic.fast_canvas((height, width), (kernel.shape[0], kernel.shape[1]))
     observed = periodic.spread(planes, (rows, columns))
     seen = jnp.zeros((rows, columns), planes.dtype).at[:height, :width].set(fidelity)
     transfer = periodic.transfer(kernel, (rows, columns))
-    penalty = penalties.blur * fidelity
+    penalty = method.blur * fidelity
     # So that equal channels are shrunk as one of them would be: their joint length has as many squares.
-    gradient_penalty = jnp.asarray(penalties.gradient * (3 / len(planes)) ** (2 / 3), planes.dtype)
+    exponent = 1 / 2 if method.total_variation else 2 / 3
+    gradient_penalty = jnp.asarray(method.gradient * (3 / len(planes)) ** exponent, planes.dtype)
     laplacian = periodic.laplacian((rows, columns), planes.dtype)
     curvature = penalty * jnp.abs(transfer) ** 2 + gradient_penalty * laplacian
-    return _Problem(observed, seen, transfer, penalty, gradient_penalty, curvature, total_variation)
+    return _Problem(observed, seen, transfer, penalty, gradient_penalty, curvature)
 
 
 def _start(problem: _Problem) -> _Splits:
@@ -197,9 +197,9 @@ def _start(problem: _Problem) -> _Splits:
     return _Splits(observed, blurred, observed, none, Gradients(none, none))
 
 
-def _step(splits: _Splits, problem: _Problem) -> _Splits:
+def _step(splits: _Splits, problem: _Problem, total_variation: bool) -> _Splits:
     """One round of the alternation: blurred image and gradients, their multipliers, then the image."""
-    observed, seen, transfer, penalty, gradient_penalty, curvature, total_variation = problem
+    observed, seen, transfer, penalty, gradient_penalty, curvature = problem
     relaxed = _OVER_RELAXATION * splits.blurred + (1 - _OVER_RELAXATION) * splits.blur_split + splits.blur_dual
     # Of a clipped pixel it is only known that the blur goes at least as far.
     beyond = ((observed >= 1) & (relaxed > 1)) | ((observed <= 0) & (relaxed < 0))

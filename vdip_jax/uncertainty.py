@@ -19,7 +19,7 @@ from vdip_jax.operators import blur, gaussian_window
 _STEPS = 30
 # The answer is smoother than the truth, and its kernel wrong: errors are larger than those made again, the more so the
 # more is left unexplained; beyond so many times what should be, they grow no more.
-_INFLATION = 1.9
+_INFLATION = 2.1
 _MISFIT_EXPONENT, _MOST_MISFIT, _LEAST_LEFT = 2, 1.5, 1e-12
 # Windows in pixels over which squared gradients are averaged, and how the std grows with the means.
 _NEAR, _FAR = (7, 1.0), (49, 8.0)
@@ -73,8 +73,8 @@ def scale(gray: jax.Array, latent: jax.Array, kernel: jax.Array) -> jax.Array:
     margin = [(kh // 2, kh // 2), (kw // 2, kw // 2)]
     noise = noise_level(gray) * jax.random.normal(jax.random.key(0), gray.shape, gray.dtype)
     again = blur(jnp.pad(latent, margin, mode="edge"), kernel) + noise
-    fidelity = trust(gray[..., None])
-    restored = nonblind.deconvolve(again, kernel, fidelity=fidelity, num_steps=_STEPS, penalties=nonblind.RANKING)
+    fidelity = trust(gray[..., None], nonblind.RANKING)
+    restored = nonblind.deconvolve(again, kernel, fidelity=fidelity, num_steps=_STEPS, method=nonblind.RANKING)
     left, foretold = unexplained(gray, latent, kernel), unexplained(again, restored, kernel)
     # Of a blank image nothing is left either time.
     misfit = jnp.sqrt((left + _LEAST_LEFT) / (foretold + _LEAST_LEFT))
