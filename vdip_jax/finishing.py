@@ -16,7 +16,7 @@ _TRIAL_STEPS = 30
 _ROUNDING = 1 / 255 / 12**0.5
 # The data are trusted the less the more noise there is: so many times its variance, and that of what the model misses
 # beside (docs/refinement.md).
-_DISTRUST = {nonblind.PICTURE: (6.0, 2e-4), nonblind.RANKING: (3.0, 1e-4)}
+_DISTRUST = {nonblind.PICTURE: (6.0, 1.5e-4), nonblind.RANKING: (3.0, 1e-4)}
 # Kernels less alike than this went wrong more often than not. The finish then trusts the data less, in steps of a third
 # down to the least share (docs/refinement.md).
 UNSURE = 0.85

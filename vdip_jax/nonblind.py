@@ -85,9 +85,9 @@ def deconvolve(
     """Minimise fidelity/2 |k * x - y|^2 + sum |D x| over the canvas x, and crop it to the frame of `y`.
 
     k * x is the true convolution of `operators.blur`, compared where `y` shows it; where `y` is 0 or 1 it was clipped,
-    and a blur beyond costs nothing. |D x| is one length a pixel, over
-    both directions and all channels: edges that coincide cost less. The default fidelity is for an image without
-    visible noise. Compiled once a shape, number of steps and method.
+    and a blur beyond costs nothing. |D x|, or its power as the method has it, is one length a pixel, over both
+    directions and all channels: edges that coincide cost less. The default fidelity is for an image without visible
+    noise. Compiled once a shape, number of steps and method.
 
     Args:
       y: [H, W] or [H, W, C], blurred, in [0, 1] up to noise.
