@@ -12,14 +12,13 @@ from vdip_jax import finishing, nonblind
 def test_of_a_doubtful_kernel_the_data_are_trusted_less_where_the_criterion_prefers_it():
     _, y = photo()
     y = jnp.asarray(y)
-    trust = finishing.trust(y, nonblind.PICTURE)
-    for kernel, share in ((stroke(), 1), (stroke().T, 1 / 9)):
+    for kernel, doubt in ((stroke(), 1), (stroke().T, 3)):
         kernel = jnp.asarray(kernel, jnp.float32)
         for doubtful in (False, True):
-            weight = trust * (share if doubtful else 1)
+            weight = finishing.trust(y, nonblind.PICTURE, doubt if doubtful else 1)
             expected = nonblind.deconvolve(y, kernel, fidelity=weight)
-            # By rounding; with a third of the share the mean is 9e-4 and more.
-            assert np.abs(finishing.finish(y, kernel, doubtful) - expected).mean() < 4e-4
+            # By rounding; with the other weight the mean is 9e-4 and more.
+            assert np.abs(finishing.finish(y, kernel, doubtful) - expected).mean() < 1e-4
 
 
 @pytest.mark.parametrize("noise", [0.01, 0.03, 0.1])
@@ -33,6 +32,13 @@ def test_noisier_images_are_trusted_less():
     images = (jnp.asarray(photo(noise=noise)[1]) for noise in (0.0, 0.05))
     clean, noisy = (finishing.trust(image, nonblind.PICTURE) for image in images)
     assert clean > 5 * noisy > 0
+
+
+def test_doubt_counts_for_little_where_noise_is_strong():
+    for noise, least, most in ((0.0, 0.33, 0.5), (0.05, 0.9, 1)):
+        y = jnp.asarray(photo(noise=noise)[1])
+        sure, doubtful = (finishing.trust(y, nonblind.PICTURE, doubt) for doubt in (1.0, 3.0))
+        assert least < doubtful / sure < most
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ _ROUNDING = 1 / 255 / 12**0.5
 # The data are trusted the less the more noise there is: so many times its variance, and that of what the model misses
 # beside (docs/refinement.md).
 _DISTRUST = {nonblind.PICTURE: (6.0, 1.5e-4), nonblind.RANKING: (3.0, 1e-4)}
-# Kernels less alike than this went wrong more often than not. The finish then trusts the data less, in steps of a third
-# down to the least share (docs/refinement.md).
+# Kernels less alike than this went wrong more often than not. The model then misses so many times as much, if the
+# criterion prefers that (docs/refinement.md).
 UNSURE = 0.85
-_LEAST_SHARE = 1 / 9
+_DOUBT = 3.0
 # The most of the photograph that is left in the picture of a doubtful kernel; all of that if settings agree by no more
 # than the first number, nothing from the second on (docs/refinement.md).
 _RESERVE, _RESERVED_IN_FULL, _RESERVED_NO_MORE = 0.3, 0.65, 0.75
@@ -42,9 +42,16 @@ def finish(
 def fidelity(y: jax.Array, kernel: jax.Array, doubtful: bool | jax.Array = False) -> jax.Array:
     """The finish's weight of the data, y [H, W, C].
 
-    Of a `doubtful` kernel the errors show as ghosts: less trusted then, as long as the criterion prefers it.
+    Of a `doubtful` kernel the errors show as ghosts: less trusted then, if the criterion prefers it.
     """
-    return _share_of_trust(luma(y), kernel, doubtful) * trust(y, nonblind.PICTURE)
+    gray = luma(y)
+
+    def preferred() -> jax.Array:
+        criterion, in_doubt = (judged(gray, kernel[None], doubt).criterion[0] for doubt in (1.0, _DOUBT))
+        return jnp.where(in_doubt < criterion, _DOUBT, 1.0)
+
+    doubt = jax.lax.cond(jnp.asarray(doubtful), preferred, lambda: jnp.ones(()))
+    return trust(y, nonblind.PICTURE, doubt)
 
 
 def reserve(agreement: float | jax.Array) -> jax.Array:
@@ -73,21 +80,24 @@ def misfit(gray: jax.Array, image: jax.Array, kernel: jax.Array) -> jax.Array:
     return jnp.sqrt(unexplained(gray, image, kernel)) / jnp.maximum(noise_level(gray), _ROUNDING)
 
 
-def trust(y: jax.Array, method: nonblind.Method) -> jax.Array:
-    """A method's weight of the data, y [H, W, C]: the less the more noise there is and the model misses."""
+def trust(y: jax.Array, method: nonblind.Method, doubt: float | jax.Array = 1.0) -> jax.Array:
+    """A method's weight of the data, y [H, W, C]: the less the more noise there is and the model misses.
+
+    With `doubt` it is taken to miss so many times as much.
+    """
     of_noise, missed = _DISTRUST[method]
     variance = (jax.vmap(noise_level, in_axes=-1)(y) ** 2).mean()
-    return 1 / (of_noise * variance + missed)
+    return 1 / (of_noise * variance + doubt * missed)
 
 
 @functools.partial(jax.jit, static_argnames="limits")
 def judged(
     gray: jax.Array,
     estimates: jax.Array,
-    share: float | jax.Array = 1.0,
+    doubt: float | jax.Array = 1.0,
     limits: tuple[float, float] = (0.0, 1.0),
 ) -> Candidates:
-    """What kernels [N, kh, kw] make of an image [H, W] with a share of the trust in the data, compared.
+    """What kernels [N, kh, kw] make of an image [H, W], the data trusted with so much doubt, compared.
 
     By images within the limits. Those of a picture, 0 and 1, are the better judges of kernels that are nearly right.
     But what was clipped, lights, white paper and night, the right kernel then leaves unexplained, and a blob can win
@@ -97,25 +107,10 @@ def judged(
     restore = functools.partial(
         nonblind.deconvolve,
         y,
-        fidelity=share * trust(y, nonblind.RANKING),
+        fidelity=trust(y, nonblind.RANKING, doubt),
         num_steps=_TRIAL_STEPS,
         method=nonblind.RANKING,
         limits=limits,
     )
     # One after another: side by side they would take as many times the memory, and no less time.
     return compare(y, jax.lax.map(restore, estimates), estimates, kernels.useful(estimates))
-
-
-def _share_of_trust(gray: jax.Array, kernel: jax.Array, doubtful: bool | jax.Array) -> jax.Array:
-    """What share of `trust` the finish of an image [H, W] may have in the data: 1 unless the kernel is doubtful."""
-
-    def lower(state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
-        share, best, _ = state
-        tried = share / 3
-        criterion = judged(gray, kernel[None], tried).criterion[0]
-        better = criterion < best
-        return jnp.where(better, tried, share), jnp.minimum(criterion, best), better & (tried > 1.5 * _LEAST_SHARE)
-
-    # The first one tried is the whole.
-    first = (jnp.full((), 3, gray.dtype), jnp.full((), jnp.inf, gray.dtype), jnp.asarray(doubtful))
-    return jnp.minimum(jax.lax.while_loop(lambda state: state[2], lower, first)[0], 1)

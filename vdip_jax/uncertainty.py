@@ -19,7 +19,7 @@ from vdip_jax.operators import blur, gaussian_window
 _STEPS = 30
 # The answer is smoother than the truth, and its kernel wrong: errors are larger than those made again, the more so the
 # more is left unexplained; beyond so many times what should be, they grow no more.
-_INFLATION = 2.1
+_INFLATION = 2.3
 _MISFIT_EXPONENT, _MOST_MISFIT, _LEAST_LEFT = 2, 1.5, 1e-12
 # Windows in pixels over which squared gradients are averaged, and how the std grows with the means.
 _NEAR, _FAR = (7, 1.0), (49, 8.0)
