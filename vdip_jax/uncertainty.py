@@ -18,9 +18,9 @@ from vdip_jax.operators import blur, gaussian_window
 
 _STEPS = 30
 # The answer is smoother than the truth, and its kernel wrong: errors are larger than those made again, the more so the
-# more is left unexplained; beyond so many times what should be, they grow no more.
+# more is left unexplained; from so many times what should be to so many, beyond which they neither shrink nor grow.
 _INFLATION = 2.3
-_MISFIT_EXPONENT, _MOST_MISFIT, _LEAST_LEFT = 2, 1.5, 1e-12
+_MISFIT_EXPONENT, _LEAST_MISFIT, _MOST_MISFIT, _LEAST_LEFT = 2, 0.7, 1.5, 1e-12
 # Windows in pixels over which squared gradients are averaged, and how the std grows with the means.
 _NEAR, _FAR = (7, 1.0), (49, 8.0)
 _EXPONENT = 0.35
@@ -79,5 +79,5 @@ def scale(gray: jax.Array, latent: jax.Array, kernel: jax.Array) -> jax.Array:
     # Of a blank image nothing is left either time.
     misfit = jnp.sqrt((left + _LEAST_LEFT) / (foretold + _LEAST_LEFT))
     expected = jnp.sqrt(((restored - latent) ** 2).mean())
-    expected *= _INFLATION * jnp.minimum(misfit, _MOST_MISFIT) ** _MISFIT_EXPONENT
+    expected *= _INFLATION * jnp.clip(misfit, _LEAST_MISFIT, _MOST_MISFIT) ** _MISFIT_EXPONENT
     return expected / jnp.sqrt((pattern(latent[..., None]) ** 2).mean())
