@@ -17,7 +17,7 @@ def test_of_a_doubtful_kernel_the_data_are_trusted_less_where_the_criterion_pref
         for doubtful in (False, True):
             weight = finishing.trust(y, nonblind.PICTURE, doubt if doubtful else 1)
             expected = nonblind.deconvolve(y, kernel, fidelity=weight)
-            # By rounding; with the other weight the mean is 9e-4 and more.
+            # By rounding; with the other weight the mean is 6e-4 and more.
             assert np.abs(finishing.finish(y, kernel, doubtful) - expected).mean() < 1e-4
 
 
