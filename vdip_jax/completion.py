@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vdip_jax import answers, cost, finishing, solver, tiles, uncertainty
+from vdip_jax import answers, cost, finishing, nonblind, solver, tiles, uncertainty
 from vdip_jax.batches import Estimate
 from vdip_jax.candidates import luma
 from vdip_jax.config import Config
@@ -83,17 +83,16 @@ def tile_side(plan: Plan, kernel_size: tuple[int, ...], limit: int) -> int:
 
 
 def _classically(plan: Plan, estimate: Estimate) -> Callable[[np.ndarray], np.ndarray]:
-    """What restores a tile [H, W, C] by `finishing.finish`, with the weight of the data that fits the part.
+    """What restores a tile [H, W, C] by `nonblind`, with the weight of the data that fits the part.
 
     Of a doubtful kernel's picture only so much is taken as the rest, `finishing.reserve`, leaves.
     """
     kernel, y = jnp.asarray(estimate.kernel), jnp.asarray(_planes(plan.y))
-    doubtful = bool(estimate.agreement < finishing.UNSURE)
-    weight = finishing.fidelity(y, kernel, doubtful)
+    fidelity = finishing.fidelity(y, kernel, bool(estimate.agreement < finishing.UNSURE))
     reserve = float(finishing.reserve(float(estimate.agreement)))
 
     def restore(tile: np.ndarray) -> np.ndarray:
-        image = np.asarray(finishing.finish(jnp.asarray(tile), kernel, doubtful, weight))
+        image = np.asarray(nonblind.deconvolve(jnp.asarray(tile), kernel, fidelity=fidelity))
         return image + reserve * (tile - image)
 
     return restore

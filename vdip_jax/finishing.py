@@ -26,16 +26,9 @@ _DOUBT = 3.0
 _RESERVE, _RESERVED_IN_FULL, _RESERVED_NO_MORE = 0.3, 0.65, 0.75
 
 
-def finish(
-    y: jax.Array, kernel: jax.Array, doubtful: bool | jax.Array = False, weight: jax.Array | None = None
-) -> jax.Array:
-    """The image [H, W, C] that `kernel` blurred into `y`, trusted as far as noise and an inexact kernel allow.
-
-    `weight` of the data: by default as `fidelity` has it for `y`.
-    """
-    if weight is None:
-        weight = fidelity(y, kernel, doubtful)
-    return nonblind.deconvolve(y, kernel, fidelity=weight)
+def finish(y: jax.Array, kernel: jax.Array, doubtful: bool | jax.Array = False) -> jax.Array:
+    """The image [H, W, C] that `kernel` blurred into `y`, trusted as far as noise and an inexact kernel allow."""
+    return nonblind.deconvolve(y, kernel, fidelity=fidelity(y, kernel, doubtful))
 
 
 @jax.jit
@@ -47,8 +40,8 @@ def fidelity(y: jax.Array, kernel: jax.Array, doubtful: bool | jax.Array = False
     gray = luma(y)
 
     def preferred() -> jax.Array:
-        criterion, in_doubt = (judged(gray, kernel[None], doubt).criterion[0] for doubt in (1.0, _DOUBT))
-        return jnp.where(in_doubt < criterion, _DOUBT, 1.0)
+        sure, in_doubt = (judged(gray, kernel[None], doubt).criterion[0] for doubt in (1.0, _DOUBT))
+        return jnp.where(in_doubt < sure, _DOUBT, 1.0)
 
     doubt = jax.lax.cond(jnp.asarray(doubtful), preferred, lambda: jnp.ones(()))
     return trust(y, nonblind.PICTURE, doubt)
