@@ -137,20 +137,18 @@ def test_parts_are_squares_at_the_corners_and_in_the_middle_of_an_image_of_twice
 
 @pytest.mark.parametrize("traced", [False, True])
 @pytest.mark.parametrize(
-    ("agreement", "misfit", "of_whole", "better", "chosen"),
+    ("agreement", "misfit", "better", "chosen"),
     [
         # What begins with kernels of parts leaves no doubt.
-        (0.9, 1.0, 0.7, True, "parts"),
-        # It does, and the whole none.
-        (0.7, 1.0, 0.9, False, "whole"),
-        (0.9, 9.0, 0.9, False, "whole"),
-        # Both do, and the whole is the more plausible or is not.
-        (0.7, 1.0, 0.7, True, "whole"),
-        (0.7, 1.0, 0.7, False, "parts"),
+        (0.9, 1.0, True, "parts"),
+        # It does, and the whole is better or is not.
+        (0.7, 1.0, True, "whole"),
+        (0.9, 9.0, True, "whole"),
+        (0.7, 1.0, False, "parts"),
     ],
 )
 def test_kernels_of_parts_are_begun_with_and_in_doubt_the_whole_is_searched(
-    monkeypatch, traced, agreement, misfit, of_whole, better, chosen
+    monkeypatch, traced, agreement, misfit, better, chosen
 ):
     monkeypatch.setattr(classical, "_PART", 24)
     monkeypatch.setattr(classical, "_LEAST_KERNELS", 2)
@@ -166,7 +164,7 @@ def test_kernels_of_parts_are_begun_with_and_in_doubt_the_whole_is_searched(
             return comes_to(jnp.full(size, gray.mean()), 0.9)
         asked.append(widths)
         if seeds is None:
-            return comes_to(jnp.ones(size), of_whole)
+            return comes_to(jnp.ones(size), 0.9)
         # That each part's kernel is among those to begin with is seen in what they sum to.
         return comes_to(seeds.sum(0), agreement)._replace(misfit=jnp.array(misfit))
 
@@ -179,8 +177,8 @@ def test_kernels_of_parts_are_begun_with_and_in_doubt_the_whole_is_searched(
     found = (jax.jit(estimate) if traced else estimate)(jnp.asarray(y))
     assert asked[0] == (2.0,)
     # A trace cannot look at what it makes: there the whole is always searched, as if that left doubt too.
-    whole = [classical._WIDTHS, *([classical._IN_DOUBT] * 2 if traced or of_whole < 0.85 else [])]
-    assert asked[1:] == (whole if traced or agreement < 0.85 or misfit > 3 else [])
+    in_doubt = [classical._WIDTHS, classical._IN_DOUBT, classical._IN_DOUBT] if traced else [classical._WIDTHS]
+    assert asked[1:] == (in_doubt if traced or agreement < 0.85 or misfit > 3 else [])
     np.testing.assert_allclose(found.kernel, 1 if chosen == "whole" else 31 / 32, atol=1e-6)
 
 

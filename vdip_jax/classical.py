@@ -63,12 +63,7 @@ def estimate(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
         if parts is None:
             return _of_whole(gray, kernel_size)
         found = search(gray, kernel_size, _OF_PARTS, _of_parts(parts, kernel_size))
-
-        def again() -> Found:
-            whole = _of_whole(gray, kernel_size)
-            return _if_doubtful(whole, lambda: most_plausible(gray, [found, whole]))
-
-        return _if_doubtful(found, again)
+        return _if_better(gray, found, lambda: [_of_whole(gray, kernel_size)])
 
 
 def first_estimate(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
@@ -88,16 +83,15 @@ def _of_whole(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
             return side_by_side(one, _LIMITS_IN_DOUBT)
         return [one(limits) for limits in _LIMITS_IN_DOUBT]
 
-    found = first_estimate(gray, kernel_size)
-    return _if_doubtful(found, lambda: most_plausible(gray, [found, *again()]))
+    return _if_better(gray, first_estimate(gray, kernel_size), again)
 
 
-def _if_doubtful(found: Found, again: Callable[[], Found]) -> Found:
-    """What is found, or if that is doubtful what is found `again`."""
+def _if_better(gray: jax.Array, found: Found, again: Callable[[], list[Found]]) -> Found:
+    """What is found, or if that is doubtful the most plausible of it and of what is found `again`."""
     doubtful = found.doubtful
     if is_concrete(doubtful) and not doubtful:
         return found
-    return choose(doubtful, again(), found)
+    return choose(doubtful, most_plausible(gray, [found, *again()]), found)
 
 
 def _parts(gray: jax.Array, kernel_size: tuple[int, int]) -> jax.Array | None:
