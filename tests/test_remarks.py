@@ -123,7 +123,7 @@ def test_each_candidate_has_a_name():
     assert remarks.answer(estimate("instant", wide()), Config.preset("instant")) == "the classical estimate"
 
 
-@pytest.mark.parametrize(("of_network", "share"), [(-12.0, "50%"), (-10.0, "27%"), (np.inf, "0%")])
+@pytest.mark.parametrize(("of_network", "share"), [(-12.0, "50%"), (-10.0, "12%"), (np.inf, "0%")])
 def test_how_much_of_the_networks_image_is_in_the_answer_is_told(of_network, share):
     result = estimate("quick", wide())
     criterion = np.array([-12, of_network, -9, -9])

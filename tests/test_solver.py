@@ -357,15 +357,15 @@ def test_some_of_the_photograph_stays_in_the_picture_of_a_doubtful_kernel(agreem
 
 def test_a_share_of_the_networks_image_is_in_the_answer(refined):
     better_by = refined.candidates.criterion[1] - refined.candidates.criterion[refined.choice]
-    share = 1 / (1 + np.exp(better_by / 2))
+    share = 1 / (1 + np.exp(better_by))
     chosen, network = refined.candidates.image[refined.choice], refined.candidates.image[1]
-    assert np.abs(refined.image - chosen).max() > 1e-3
+    assert np.abs(refined.image - chosen).max() > 1e-4
     np.testing.assert_allclose(refined.image, (1 - share) * chosen + share * network, atol=1e-6)
 
 
 def test_the_networks_share_is_the_smaller_the_worse_its_image():
     def share(criterion, choice, config=WARM):
-        return answers.networks_share(jnp.array(criterion), jnp.array(choice), config)
+        return answers.networks_share(jnp.array(criterion, float), jnp.array(choice), config)
 
     np.testing.assert_allclose(share([-9, -12, -12, -11], 2), 0.5)
     assert 0.5 > share([-9, -12, -13, -11], 2) > share([-9, -12, -14, -11], 2) > 0

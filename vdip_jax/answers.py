@@ -21,8 +21,6 @@ from vdip_jax.steps import Problem, State
 _HANDICAP, _HANDICAP_IN_DOUBT = 0.3, 1.0
 # So is half of the mean kernel.
 _HANDICAP_OF_MEAN = 0.03
-# A candidate weighs exp(-criterion / 2) where it is mixed with the network's image (docs/refinement.md).
-_TEMPERATURE = 2.0
 
 
 class Result(NamedTuple):
@@ -136,7 +134,8 @@ def network_candidate(config: Config) -> int:
 def networks_share(criterion: jax.Array, choice: jax.Array, config: Config) -> jax.Array:
     """How much of the answer is the network's image, the rest being the candidate that was chosen.
 
-    Each errs in its own way, so that a mean is nearer to the truth; the rougher the network still is, the less of it.
+    Each errs in its own way, so that a mean is nearer to the truth; the rougher the network still is, the less of it:
+    both weigh exp(-criterion) (docs/refinement.md).
 
     Args:
       criterion: [N], in the order of `Result.candidates`.
@@ -145,7 +144,7 @@ def networks_share(criterion: jax.Array, choice: jax.Array, config: Config) -> j
     """
     of_network = criterion[network_candidate(config)]
     # Where nothing is of use, infinity less infinity is not a number.
-    return jnp.where(jnp.isfinite(of_network), jax.nn.sigmoid((criterion[choice] - of_network) / _TEMPERATURE), 0)
+    return jnp.where(jnp.isfinite(of_network), jax.nn.sigmoid(criterion[choice] - of_network), 0)
 
 
 def best(criterion: jax.Array) -> jax.Array:
