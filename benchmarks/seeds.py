@@ -60,8 +60,9 @@ def _run(folder: Path, record: Record) -> restarts.Run:
     """A run as it is recorded: its answer, kernel and criterion; nothing else of it is known."""
     picture = records.read_picture(folder, record)
     candidates = Candidates(None, None, np.array([_criterion(record)]))
-    unknown = np.array(np.nan)
-    estimate = Estimate(picture.image, unknown, picture.kernel, unknown, unknown, unknown, np.array(0), candidates)
+    unknown, chosen = np.array(np.nan), np.array(0)
+    told = unknown, unknown, unknown, chosen, unknown
+    estimate = Estimate(picture.image, unknown, picture.kernel, *told, candidates)
     return restarts.Run(record["seed"], estimate, ())
 
 

@@ -19,7 +19,8 @@ ROW = np.array([[0, 0, 0], [1, 1, 1], [0, 0, 0]], np.float32) / 3
 
 def estimate(criterion, image=SHARP, ok=True, kernel=EVEN):
     candidates = Candidates(image[None], kernel[None], np.array([criterion]))
-    return Estimate(image, image, kernel, np.zeros(3), np.array(ok), np.array(np.nan), np.array(0), candidates)
+    told = np.array(ok), np.array(np.nan), np.array(0), np.array(0.0)
+    return Estimate(image, image, kernel, np.zeros(3), *told, candidates)
 
 
 def test_the_lowest_criterion_of_those_that_did_not_fail_is_chosen():

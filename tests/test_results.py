@@ -10,13 +10,13 @@ from vdip_jax.batches import Estimate
 from vdip_jax.photographs import Photo
 from vdip_jax.results import SUFFIXES, final_losses, write_result
 
+TOLD = np.True_, np.float32(1), np.int64(0), np.float32(0)
+
 
 def test_files_hold_what_was_estimated(tmp_path):
     photo = Photo("p", np.full((20, 30), 0.5, np.float32))
     std = np.linspace(0, 0.2, 600).reshape(20, 30)
-    estimate = Estimate(
-        np.ones((20, 30)), std, np.full((3, 3), 1 / 9), np.zeros(3), np.True_, np.float32(1), np.int64(0), None
-    )
+    estimate = Estimate(np.ones((20, 30)), std, np.full((3, 3), 1 / 9), np.zeros(3), *TOLD, None)
     paths = write_result(tmp_path, photo, estimate, {"flags": ["--seed=1"], "ok": True})
     assert (
         sorted(tmp_path.iterdir()) == sorted(paths) == sorted(tmp_path / f"p{suffix}" for suffix in (".png", *SUFFIXES))
@@ -32,9 +32,7 @@ def test_files_hold_what_was_estimated(tmp_path):
 
 def test_a_point_method_has_a_black_map(tmp_path):
     photo = Photo("p", np.full((20, 30), 0.5, np.float32))
-    estimate = Estimate(
-        photo.pixels, np.zeros((20, 30)), np.ones((1, 1)), np.zeros(3), np.True_, np.float32(1), np.int64(0), None
-    )
+    estimate = Estimate(photo.pixels, np.zeros((20, 30)), np.ones((1, 1)), np.zeros(3), *TOLD, None)
     write_result(tmp_path, photo, estimate, {})
     assert not np.asarray(Image.open(tmp_path / "p_std.png")).any()
 

@@ -356,23 +356,28 @@ def test_some_of_the_photograph_stays_in_the_picture_of_a_doubtful_kernel(agreem
 
 
 def test_a_share_of_the_networks_image_is_in_the_answer(refined):
-    better_by = refined.candidates.criterion[1] - refined.candidates.criterion[refined.choice]
-    share = 1 / (1 + np.exp(better_by))
+    criterion = refined.candidates.criterion
     chosen, network = refined.candidates.image[refined.choice], refined.candidates.image[1]
+    errors = uncertainty.refit(GRAY[..., None], chosen[..., None], refined.kernel)
+    share = answers.networks_share(criterion[1] - criterion[refined.choice], errors, network - chosen)
+    np.testing.assert_allclose(refined.share, share, rtol=1e-3)
     assert np.abs(refined.image - chosen).max() > 1e-4
     np.testing.assert_allclose(refined.image, (1 - share) * chosen + share * network, atol=1e-6)
 
 
-def test_the_networks_share_is_the_smaller_the_worse_its_image():
-    def share(criterion, choice, config=WARM):
-        return answers.networks_share(jnp.array(criterion, float), jnp.array(choice), config)
+def test_the_networks_share_is_the_smaller_the_worse_its_image_and_the_more_alike_the_errors():
+    def share(worse_by, error=0.1, difference=0.1):
+        some = jnp.full((4, 5, 1), error), jnp.full((4, 5, 1), difference)
+        return answers.networks_share(jnp.array(worse_by, float), *some)
 
-    np.testing.assert_allclose(share([-9, -12, -12, -11], 2), 0.5)
-    assert 0.5 > share([-9, -12, -13, -11], 2) > share([-9, -12, -14, -11], 2) > 0
-    # A network whose image is of no use, and one that has no other candidate beside it.
-    assert share([-9, jnp.inf, -12, -11], 2) == 0
-    assert share([jnp.inf, jnp.inf, jnp.inf, jnp.inf], 0) == 0
-    assert share([-9.0], 0, CONFIG) == 0.5
+    np.testing.assert_allclose([share(-0.1), share(0)], 0.5)
+    np.testing.assert_allclose([share(1), share(2)], [1 / (1 + np.e), 1 / (1 + np.e**2)])
+    # The criterion counts twice and a hundred times as much where the two differ by less than the answer errs.
+    np.testing.assert_allclose(share(1, difference=0.1 / 2**0.5), share(2))
+    assert share(1, difference=0.01) < 1e-6
+    np.testing.assert_allclose(share(1, difference=0.2), share(1))
+    # A network that is the answer itself; one whose image is of no use; nothing that is.
+    np.testing.assert_allclose([share(0, difference=0.0), share(np.inf), share(np.nan)], [0.5, 0, 0])
 
 
 @pytest.mark.parametrize(("lead", "choice"), [(0.4, 0), (0.2, 2), (np.inf, 0)])

@@ -42,6 +42,7 @@ class Result(NamedTuple):
       agreement: how alike the kernels are that the classical estimate came to with several settings, up to 1: below
         `finishing.UNSURE` the kernel is doubtful. NaN without a classical estimate of the kernel.
       choice: which of the candidates the answer is.
+      share: how much of the network's image is mixed in, 0 ... 1/2.
       candidates: what the answer is chosen from. One for the classical estimate alone and for a network without one;
         else the classical estimate, the network's image, and the images that `finishing.finish` makes of the network's
         kernel and of the mean of the two kernels, each fitted once more to such an image; after a doubtful estimate, of
@@ -55,6 +56,7 @@ class Result(NamedTuple):
     ok: jax.Array
     agreement: jax.Array
     choice: jax.Array
+    share: jax.Array
     candidates: Candidates
 
 
@@ -66,7 +68,8 @@ def of_start(y: jax.Array, begun: Start, config: Config) -> Result:
     if config.std == "refit":
         std = jnp.where(begun.ok, uncertainty.refit(y, image, begun.kernel), std)
     image, std = _mixed(image, std, y, finishing.reserve(begun.agreement), config)
-    return Result(image, std, begun.kernel, no_loss, begun.ok, begun.agreement, jnp.zeros((), int), candidates)
+    choice, share = jnp.zeros((), int), jnp.zeros((), y.dtype)
+    return Result(image, std, begun.kernel, no_loss, begun.ok, begun.agreement, choice, share, candidates)
 
 
 def of_run(problem: Problem, state: State, begun: Start | None, config: Config) -> Result:
@@ -88,18 +91,19 @@ def of_run(problem: Problem, state: State, begun: Start | None, config: Config) 
         # Only where it is needed: images are made again.
         in_doubt = functools.partial(best_in_doubt, luma(problem.y), candidates)
         choice = jax.lax.cond(problem.trusted | ~begun.ok, lambda: choice, in_doubt)
-    image, std = images[choice], frame(posterior.std)
-    if config.std == "refit":
-        std = uncertainty.refit(problem.y, image, kernels[choice])
-    agreement = jnp.full((), jnp.nan, std.dtype)
+    image = images[choice]
+    errors = uncertainty.refit(problem.y, image, kernels[choice])
+    std = errors if config.std == "refit" else frame(posterior.std)
+    agreement, share = jnp.full((), jnp.nan, std.dtype), jnp.zeros((), std.dtype)
     if begun is not None:
-        agreement = begun.agreement
+        agreement, network = begun.agreement, network_candidate(config)
+        worse_by = candidates.criterion[network] - candidates.criterion[choice]
+        share = networks_share(worse_by, errors, images[network] - image)
         reserve = jnp.where(choice == 0, finishing.reserve(agreement), 0)
         image, std = _mixed(image, std, problem.y, reserve, config)
-    share = networks_share(candidates.criterion, choice, config)
-    image, std = _mixed(image, std, images[network_candidate(config)], share, config)
+        image, std = _mixed(image, std, images[network], share, config)
     ok = state.ok & newest_finite
-    return Result(image, std, kernels[choice], state.loss, ok, agreement, choice, candidates)
+    return Result(image, std, kernels[choice], state.loss, ok, agreement, choice, share, candidates)
 
 
 def _mixed(
@@ -131,20 +135,22 @@ def network_candidate(config: Config) -> int:
     return 1 if config.start == "classical" else 0
 
 
-def networks_share(criterion: jax.Array, choice: jax.Array, config: Config) -> jax.Array:
+def networks_share(worse_by: jax.Array, errors: jax.Array, difference: jax.Array) -> jax.Array:
     """How much of the answer is the network's image, the rest being the candidate that was chosen.
 
     Each errs in its own way, so that a mean is nearer to the truth; the rougher the network still is, the less of it:
-    both weigh exp(-criterion) (docs/refinement.md).
+    both weigh exp(-criterion). If they differ by less than the chosen one errs, they err alike for the most part, and
+    what the network does otherwise it does worse: the criterion counts so many times as much (docs/refinement.md).
 
     Args:
-      criterion: [N], in the order of `Result.candidates`.
-      choice: which of them was chosen.
-      config: settings.
+      worse_by: the criterion of the network's image, less that of the chosen one.
+      errors: standard deviation [H, W, C] of the error of the chosen one.
+      difference: [H, W, C], of the network's image from it.
     """
-    of_network = criterion[network_candidate(config)]
+    alike = (errors**2).mean() / jnp.maximum((difference**2).mean(), 1e-12)
+    share = jax.nn.sigmoid(-jnp.maximum(worse_by, 0) * jnp.maximum(alike, 1))
     # Where nothing is of use, infinity less infinity is not a number.
-    return jnp.where(jnp.isfinite(of_network), jax.nn.sigmoid(criterion[choice] - of_network), 0)
+    return jnp.nan_to_num(share)
 
 
 def best(criterion: jax.Array) -> jax.Array:

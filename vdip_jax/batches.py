@@ -33,6 +33,7 @@ class Estimate(NamedTuple):
     ok: np.ndarray
     agreement: np.ndarray
     choice: np.ndarray
+    share: np.ndarray
     candidates: Candidates
 
     @property

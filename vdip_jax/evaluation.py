@@ -170,6 +170,7 @@ def _solve_group(dataset: Dataset, group: Sequence[Task], plan: Plan) -> Iterabl
             "final_loss": final_losses(estimate.loss, config),
             "agreement": finite(estimate.agreement),
             "choice": int(estimate.choice),
+            "share": float(estimate.share),
             "candidates": _candidates(case, estimate),
         }
         scores = assess(case, picture, plan.brisque_model)

@@ -28,8 +28,7 @@ def answer(result: Estimate, config: Config, unchanged: bool = True) -> str:
     )[result.choice]
     if not unchanged or len(result.candidates.criterion) == 1 or result.choice == answers.network_candidate(config):
         return name
-    share = answers.networks_share(jnp.asarray(result.candidates.criterion), jnp.asarray(result.choice), config)
-    return f"{name}, with {float(share):.0%} of the network's image"
+    return f"{name}, with {float(result.share):.0%} of the network's image"
 
 
 def unharmed(y: np.ndarray) -> Estimate:
@@ -37,8 +36,8 @@ def unharmed(y: np.ndarray) -> Estimate:
     kernel = np.zeros((3, 3), np.float32)
     kernel[1, 1] = 1
     none = Candidates(np.zeros((0, *y.shape)), np.zeros((0, 3, 3)), np.zeros(0))  # type: ignore[arg-type]
-    ok, agreement, choice = np.array(True), np.array(np.nan), np.array(0)
-    return Estimate(y, np.zeros_like(y), kernel, np.zeros(0), ok, agreement, choice, none)
+    ok, agreement, choice, share = np.array(True), np.array(np.nan), np.array(0), np.array(0.0)
+    return Estimate(y, np.zeros_like(y), kernel, np.zeros(0), ok, agreement, choice, share, none)
 
 
 # Of `verdict.FAULTS`; one is told otherwise.
