@@ -21,6 +21,9 @@ from vdip_jax.steps import Problem, State
 _HANDICAP, _HANDICAP_IN_DOUBT = 0.3, 1.0
 # So is half of the mean kernel.
 _HANDICAP_OF_MEAN = 0.03
+# An answer and the network's image err alike if the answer's error has more than so many times the variance of their
+# difference (docs/refinement.md).
+_ALIKE = 2.0
 
 
 class Result(NamedTuple):
@@ -139,15 +142,16 @@ def networks_share(worse_by: jax.Array, errors: jax.Array, difference: jax.Array
     """How much of the answer is the network's image, the rest being the candidate that was chosen.
 
     Each errs in its own way, so that a mean is nearer to the truth; the rougher the network still is, the less of it:
-    both weigh exp(-criterion). If they differ by less than the chosen one errs, they err alike for the most part, and
-    what the network does otherwise it does worse: the criterion counts so many times as much (docs/refinement.md).
+    both weigh exp(-criterion). Where they differ by much less than the chosen one errs, they err alike for the most
+    part, and what the network does otherwise it does worse: the criterion then counts so many times as much
+    (docs/refinement.md).
 
     Args:
       worse_by: the criterion of the network's image, less that of the chosen one.
       errors: standard deviation [H, W, C] of the error of the chosen one.
       difference: [H, W, C], of the network's image from it.
     """
-    alike = (errors**2).mean() / jnp.maximum((difference**2).mean(), 1e-12)
+    alike = (errors**2).mean() / jnp.maximum(_ALIKE * (difference**2).mean(), 1e-12)
     share = jax.nn.sigmoid(-jnp.maximum(worse_by, 0) * jnp.maximum(alike, 1))
     # Where nothing is of use, infinity less infinity is not a number.
     return jnp.nan_to_num(share)
