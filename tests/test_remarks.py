@@ -124,9 +124,10 @@ def test_each_candidate_has_a_name():
     assert remarks.answer(estimate("instant", wide()), Config.preset("instant")) == "the classical estimate"
 
 
-def test_how_much_of_the_networks_image_is_in_the_answer_is_told():
-    result, config = estimate("quick", wide(), share=0.12), Config.preset("quick")
-    assert remarks.answer(result, config) == "the classical estimate, with 12% of the network's image"
+@pytest.mark.parametrize(("share", "told"), [(0.5, "50%"), (0.12, "12%"), (0.0, "0%")])
+def test_how_much_of_the_networks_image_is_in_the_answer_is_told(share, told):
+    result, config = estimate("quick", wide(), share=share), Config.preset("quick")
+    assert remarks.answer(result, config) == f"the classical estimate, with {told} of the network's image"
     assert remarks.answer(result, config, unchanged=False) == "the classical estimate"
 
 

@@ -356,10 +356,11 @@ def test_some_of_the_photograph_stays_in_the_picture_of_a_doubtful_kernel(agreem
 
 
 def test_a_share_of_the_networks_image_is_in_the_answer(refined):
-    criterion = refined.candidates.criterion
+    worse_by = refined.candidates.criterion[1] - refined.candidates.criterion[refined.choice]
     chosen, network = refined.candidates.image[refined.choice], refined.candidates.image[1]
-    errors = uncertainty.refit(GRAY[..., None], chosen[..., None], refined.kernel)
-    share = answers.networks_share(criterion[1] - criterion[refined.choice], errors, network - chosen)
+    errors = np.asarray(uncertainty.refit(GRAY[..., None], chosen[..., None], refined.kernel))
+    alike = (errors**2).mean() / (2 * ((network - chosen) ** 2).mean())
+    share = 1 / (1 + np.exp(worse_by * max(alike, 1)))
     np.testing.assert_allclose(refined.share, share, rtol=1e-3)
     assert np.abs(refined.image - chosen).max() > 1e-4
     np.testing.assert_allclose(refined.image, (1 - share) * chosen + share * network, atol=1e-6)
