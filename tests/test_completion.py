@@ -65,7 +65,7 @@ def test_some_of_the_photograph_stays_where_the_kernel_is_doubtful(photograph, m
     _, y = photograph
     plan = Plan(y, PART, (7, 9))
     # The data trusted as before, so that nothing else differs.
-    monkeypatch.setattr(completion.finishing, "fidelity", lambda y, kernel, doubtful: 3000.0)
+    monkeypatch.setattr(completion.finishing, "fidelity", lambda y, kernel, doubtful, known: 3000.0)
     each = [solved(plan)._replace(agreement=np.float32(agreement)) for agreement in (0.8, 0.3)]
     first, second = (complete(plan, it, Config.preset("instant"), "auto", 10**10).image for it in each)
     np.testing.assert_allclose(second, first + 0.3 * (y - first), atol=1e-5)

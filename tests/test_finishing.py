@@ -7,6 +7,8 @@ import scipy.ndimage
 from mosaics import mosaic, photo, stroke
 
 from vdip_jax import finishing, nonblind
+from vdip_jax.datasets import choose, cropped, find_dataset, load_case
+from vdip_jax.metrics import score
 
 
 def test_of_a_doubtful_kernel_the_data_are_trusted_less_where_the_criterion_prefers_it():
@@ -14,11 +16,40 @@ def test_of_a_doubtful_kernel_the_data_are_trusted_less_where_the_criterion_pref
     y = jnp.asarray(y)
     for kernel, doubt in ((stroke(), 1), (stroke().T, 3)):
         kernel = jnp.asarray(kernel, jnp.float32)
-        for doubtful in (False, True):
-            weight = finishing.trust(y, nonblind.PICTURE, doubt if doubtful else 1)
-            expected = nonblind.deconvolve(y, kernel, fidelity=weight)
-            # By rounding; with the other weight the mean is 6e-4 and more.
-            assert np.abs(finishing.finish(y, kernel, doubtful) - expected).mean() < 1e-4
+        expected = nonblind.deconvolve(y, kernel, fidelity=finishing.trust(y, nonblind.PICTURE, doubt))
+        # By rounding; with the other weight the mean is 6e-4 and more.
+        got = nonblind.deconvolve(y, kernel, fidelity=finishing.fidelity(y, kernel, doubtful=True))
+        assert np.abs(got - expected).mean() < 1e-4
+
+
+# Measured: 2.4, 1.2, 0.5 and 0 dB.
+@pytest.mark.parametrize(
+    ("name", "low", "high", "gain"),
+    [
+        ("lai2016/text_02_kernel_01", 2, 4, 1.5),
+        ("lai2016/manmade_03_kernel_01", 1.3, 4, 0.7),
+        ("levin2009/im3_kernel3_img", 0.5, 0.8, 0.3),
+        ("levin2009/im1_kernel1_img", 0.99, 1.01, -0.01),
+    ],
+)
+def test_a_picture_tells_how_far_the_data_are_trusted(data_dir, name, low, high, gain):
+    folder, image = name.split("/")
+    dataset = find_dataset(data_dir / folder)
+    case = cropped(load_case(dataset, choose(dataset, [image])[0]), 180)
+    y, kernel = jnp.atleast_3d(jnp.asarray(case.y, jnp.float32)), jnp.asarray(case.kernel, jnp.float32)
+    expected, weight = finishing.trust(y, nonblind.PICTURE), finishing.fidelity(y, kernel, known=True)
+    assert low < weight / expected < high
+    before, after = (
+        score(np.asarray(nonblind.deconvolve(y, kernel, fidelity=w)), np.atleast_3d(case.truth)).psnr
+        for w in (expected, weight)
+    )
+    assert after >= before + gain
+
+
+def test_strong_noise_is_not_for_the_picture_to_tell():
+    y = jnp.asarray(photo(noise=0.05)[1])
+    weight, expected = finishing.fidelity(y, jnp.asarray(stroke())), finishing.trust(y, nonblind.PICTURE)
+    np.testing.assert_allclose(weight, expected, rtol=0.02)
 
 
 @pytest.mark.parametrize("noise", [0.01, 0.03, 0.1])

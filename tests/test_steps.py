@@ -197,7 +197,7 @@ def check_set_out(problem, warm):
     ("ok", "agreement", "trusted"), [(True, 0.95, True), (True, 0.7, False), (True, np.nan, True), (False, 0.95, False)]
 )
 def test_only_from_an_estimate_that_is_of_use_the_network_sets_out(ok, agreement, trusted):
-    begun = Start(IMAGE, KERNEL, jnp.asarray(ok), jnp.asarray(agreement))
+    begun = Start(IMAGE, KERNEL, jnp.asarray(ok), jnp.asarray(agreement), jnp.asarray(5000.0))
     problem = steps.pose(jnp.full((32, 34, 1), 0.5), KEY, (5, 3), None, begun)
     assert bool(problem.trusted) is trusted and bool(problem.anew) is not ok
     check_set_out(problem, ok)
@@ -212,7 +212,7 @@ def test_only_from_an_estimate_that_is_of_use_the_network_sets_out(ok, agreement
 def test_after_a_first_attempt_only_a_doubtful_start_is_left_aside(doubtful):
     config = dataclasses.replace(config_of("vdip-sparse"), start="classical")
     problem, state = begin(config)
-    begun = Start(IMAGE, KERNEL, jnp.asarray(True), jnp.asarray(0.5 if doubtful else 0.9))
+    begun = Start(IMAGE, KERNEL, jnp.asarray(True), jnp.asarray(0.5 if doubtful else 0.9), jnp.asarray(5000.0))
     posed = steps.pose(problem.y, KEY, (5, 3), None, begun)
     again = jax.jit(steps.after_first_attempt, static_argnums=2)(posed, state.params, config)
     check_set_out(again, not doubtful)

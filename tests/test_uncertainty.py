@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vdip_jax import datasets, finishing, metrics, uncertainty
+from vdip_jax import datasets, finishing, metrics, nonblind, uncertainty
 from vdip_jax.operators import blur
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -74,7 +74,7 @@ def test_captured_images_are_covered(data_dir, name):
     dataset = datasets.find_dataset(data_dir / "levin2009")
     case = datasets.load_case(dataset, datasets.choose(dataset, [f"{name}*"])[0])
     y, kernel = jnp.asarray(case.y, jnp.float32)[..., None], jnp.asarray(case.kernel, jnp.float32)
-    image = finishing.finish(y, kernel)
+    image = nonblind.deconvolve(y, kernel, fidelity=finishing.fidelity(y, kernel))
     std = np.asarray(jax.jit(uncertainty.refit)(y, image, kernel))[..., 0]
     image = np.asarray(image)[..., 0]
     found = metrics.calibration(image, std, case.truth, metrics.score(image, case.truth).shift)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vdip_jax import finishing, steps, uncertainty
+from vdip_jax import finishing, nonblind, steps, uncertainty
 from vdip_jax.alternation import fit_to
 from vdip_jax.candidates import Candidates, compare, luma
 from vdip_jax.classical import Start
@@ -84,7 +84,7 @@ def of_run(problem: Problem, state: State, begun: Start | None, config: Config) 
         # Two estimates err in different ways: their mean is often nearer than either, if neither is wrong.
         other = jnp.where(problem.trusted, (begun.kernel + posterior.kernel) / 2, problem.tried)
         refined = jnp.stack([posterior.kernel, other])
-        finished, refined = jax.lax.map(functools.partial(_finished, problem), refined)
+        finished, refined = jax.lax.map(functools.partial(_finished, problem, begun), refined)
         images = jnp.concatenate([begun.image[None], images, finished])
         kernels = jnp.concatenate([begun.kernel[None], kernels, refined])
         usable = jnp.stack([begun.ok, True, True, begun.ok])
@@ -119,12 +119,19 @@ def _mixed(
     return image + share * difference, std
 
 
-def _finished(problem: Problem, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _finished(problem: Problem, begun: Start, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The picture [H, W, C] that a network's kernel [kh, kw] stands for, and that kernel.
 
     Unless it is the known one, it is fitted once more to the picture before.
     """
-    finish = functools.partial(finishing.finish, problem.y, doubtful=~problem.trusted)
+
+    def finish(kernel: jax.Array) -> jax.Array:
+        # Where the start is trusted all have its weight of the data: the criterion prefers pictures that have less.
+        weight = jax.lax.cond(
+            problem.trusted, lambda: begun.fidelity, lambda: finishing.fidelity_in_doubt(problem.y, kernel)
+        )
+        return nonblind.deconvolve(problem.y, kernel, fidelity=weight)
+
     image = finish(kernel)
     if problem.kernel is None:
         # The picture shows more of the kernel than the network does, but has errors of its own: half of each.

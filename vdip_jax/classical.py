@@ -15,7 +15,8 @@ import jax.numpy as jnp
 
 from vdip_jax.candidates import luma
 from vdip_jax.checks import is_concrete
-from vdip_jax.finishing import UNSURE, finish
+from vdip_jax.finishing import UNSURE, fidelity
+from vdip_jax.nonblind import deconvolve
 from vdip_jax.optimizers import choose
 from vdip_jax.search import Found, most_plausible, search
 from vdip_jax.threads import are_best_apart, side_by_side
@@ -32,13 +33,15 @@ _PART, _LEAST_PARTS, _LEAST_KERNELS = 400, 2, 7
 class Start(NamedTuple):
     """What a classical start gives: `image` of y's shape, `kernel` [kh, kw], and whether that is of any use.
 
-    `agreement`: how alike the kernels are that several trials come to, 1 if equal; NaN for a known kernel.
+    `agreement`: how alike the kernels are that several trials come to, 1 if equal; NaN for a known kernel. `fidelity`:
+    weight of the data in the image.
     """
 
     image: jax.Array
     kernel: jax.Array
     ok: jax.Array
     agreement: jax.Array
+    fidelity: jax.Array
 
 
 def deblur(y: jax.Array, kernel_size: tuple[int, int]) -> Start:
@@ -52,7 +55,15 @@ def deblur(y: jax.Array, kernel_size: tuple[int, int]) -> Start:
       A `Start`; not `ok` where every trial collapsed into a kernel that blurs nothing, or nothing finite came out.
     """
     found = estimate(luma(y), kernel_size)
-    return Start(finish(y, found.kernel, found.agreement < UNSURE), found.kernel, found.ok, found.agreement)
+    weight = fidelity(y, found.kernel, found.agreement < UNSURE)
+    return Start(deconvolve(y, found.kernel, fidelity=weight), found.kernel, found.ok, found.agreement, weight)
+
+
+def with_known(y: jax.Array, kernel: jax.Array) -> Start:
+    """The `Start` to an image [H, W, C] whose kernel [kh, kw] need not be estimated."""
+    weight = fidelity(y, kernel, known=True)
+    image = deconvolve(y, kernel, fidelity=weight)
+    return Start(image, kernel, jnp.ones((), bool), jnp.full((), jnp.nan, y.dtype), weight)
 
 
 def estimate(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:

@@ -58,7 +58,7 @@ def complete(
         side = max(plan.part.height, plan.part.width)
         restore = _already(plan, estimate, config) if plan.is_whole else _by_network(kernel, config)
     else:
-        side, restore = tile_side(plan, estimate.kernel.shape, limit), _classically(plan, estimate)
+        side, restore = tile_side(plan, estimate.kernel.shape, limit), _classically(plan, estimate, config)
     restored_part = restore(_planes(plan.y))
     scale = uncertainty.scale(jnp.asarray(gray(plan.y)), luma(jnp.asarray(restored_part)), kernel)
     field = jax.jit(lambda image: scale * uncertainty.pattern(image))
@@ -82,13 +82,16 @@ def tile_side(plan: Plan, kernel_size: tuple[int, ...], limit: int) -> int:
     return max(4 * max(kernel_size), min(_SIDE, fitting))
 
 
-def _classically(plan: Plan, estimate: Estimate) -> Callable[[np.ndarray], np.ndarray]:
+def _classically(plan: Plan, estimate: Estimate, config: Config) -> Callable[[np.ndarray], np.ndarray]:
     """What restores a tile [H, W, C] by `nonblind`, with the weight of the data that fits the part.
 
     Of a doubtful kernel's picture only so much is taken as the rest, `finishing.reserve`, leaves.
     """
     kernel, y = jnp.asarray(estimate.kernel), jnp.asarray(_planes(plan.y))
-    fidelity = finishing.fidelity(y, kernel, bool(estimate.agreement < finishing.UNSURE))
+    doubtful = bool(estimate.agreement < finishing.UNSURE)
+    # After a classical start only a known kernel has no agreement.
+    known = config.start == "classical" and bool(np.isnan(estimate.agreement))
+    fidelity = finishing.fidelity(y, kernel, doubtful, known)
     reserve = float(finishing.reserve(float(estimate.agreement)))
 
     def restore(tile: np.ndarray) -> np.ndarray:

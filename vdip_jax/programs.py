@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, PartitionSpec
 
-from vdip_jax import answers, classical, finishing, steps
+from vdip_jax import answers, classical, steps
 from vdip_jax.answers import Result
 from vdip_jax.classical import Start
 from vdip_jax.config import Config
@@ -29,7 +29,7 @@ def start(
     def one(y: jax.Array) -> Start:
         if kernel is None:
             return classical.deblur(y, kernel_size)
-        return Start(finishing.finish(y, kernel), kernel, jnp.ones((), bool), jnp.full((), jnp.nan, y.dtype))
+        return classical.with_known(y, kernel)
 
     # A program of several images takes a CPU longer than as many of one.
     if shards == 1 and are_best_apart(images, kernel):

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 
 from vdip_jax import nonblind
 from vdip_jax.candidates import luma, unexplained
-from vdip_jax.finishing import noise_level, trust
-from vdip_jax.operators import blur, gaussian_window
+from vdip_jax.finishing import blurred_again, noise_level, trust
+from vdip_jax.operators import gaussian_window
 
 _STEPS = 30
 # The answer is smoother than the truth, and its kernel wrong: errors are larger than those made again, the more so the
@@ -69,10 +69,7 @@ def scale(gray: jax.Array, latent: jax.Array, kernel: jax.Array) -> jax.Array:
       gray, latent: [H, W], blurred and restored.
       kernel: [kh, kw].
     """
-    kh, kw = kernel.shape
-    margin = [(kh // 2, kh // 2), (kw // 2, kw // 2)]
-    noise = noise_level(gray) * jax.random.normal(jax.random.key(0), gray.shape, gray.dtype)
-    again = blur(jnp.pad(latent, margin, mode="edge"), kernel) + noise
+    again = blurred_again(latent, kernel, noise_level(gray))
     fidelity = trust(gray[..., None], nonblind.RANKING)
     restored = nonblind.deconvolve(again, kernel, fidelity=fidelity, num_steps=_STEPS, method=nonblind.RANKING)
     left, foretold = unexplained(gray, latent, kernel), unexplained(again, restored, kernel)
