@@ -47,8 +47,8 @@ class Result(NamedTuple):
       choice: which of the candidates the answer is.
       share: how much of the network's image is mixed in, 0 ... 1/2.
       candidates: what the answer is chosen from. One for the classical estimate alone and for a network without one;
-        else the classical estimate, the network's image, and the images that `finishing.finish` makes of the network's
-        kernel and of the mean of the two kernels, each fitted once more to such an image; after a doubtful estimate, of
+        else the classical estimate, the network's image, and those that `nonblind` makes of the network's kernel
+        and of the mean of the two kernels, each fitted once more to such an image; after a doubtful estimate, of
         the kernel of the network's first attempt in place of the mean.
     """
 

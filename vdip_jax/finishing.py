@@ -1,6 +1,6 @@
-"""The picture that an estimated kernel stands for: `nonblind`, as far as the data can be trusted.
+"""How far the data can be trusted in the picture that `nonblind` makes of a kernel, and kernels by their pictures.
 
-Noise, and a kernel that is only an estimate, leave something unexplained; how much decides how the picture is made.
+Noise, a kernel that is only an estimate and what small total variation takes away leave something unexplained.
 """
 
 import functools
