@@ -61,6 +61,25 @@ def test_all_of_it_is_restored_and_progress_told(photograph, restored):
     assert ((several.image - sharp) ** 2).mean() < 0.25 * ((y - sharp) ** 2).mean()
 
 
+@pytest.mark.parametrize(
+    ("preset", "agreement", "judged"),
+    [
+        ("instant", 0.9, (False, False)),
+        ("instant", 0.5, (True, False)),
+        ("instant", np.nan, (False, True)),
+        # Without a classical start the kernel is an estimate all the same.
+        ("cold", np.nan, (False, False)),
+    ],
+)
+def test_the_data_are_trusted_as_far_as_the_kernel(photograph, monkeypatch, preset, agreement, judged):
+    _, y = photograph
+    plan, seen = Plan(y, PART, (7, 9)), []
+    monkeypatch.setattr(completion.finishing, "fidelity", lambda y, kernel, *told: seen.append(told) or 3000.0)
+    estimate = solved(plan)._replace(agreement=np.float32(agreement))
+    complete(plan, estimate, Config.preset(preset), "classical", 10**10)
+    assert seen == [judged]
+
+
 def test_some_of_the_photograph_stays_where_the_kernel_is_doubtful(photograph, monkeypatch):
     _, y = photograph
     plan = Plan(y, PART, (7, 9))

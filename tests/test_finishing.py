@@ -39,6 +39,8 @@ def test_a_picture_tells_how_far_the_data_are_trusted(data_dir, name, low, high,
     y, kernel = jnp.atleast_3d(jnp.asarray(case.y, jnp.float32)), jnp.asarray(case.kernel, jnp.float32)
     expected, weight = finishing.trust(y, nonblind.PICTURE), finishing.fidelity(y, kernel, known=True)
     assert low < weight / expected < high
+    # Of an estimated kernel not as much.
+    assert finishing.fidelity(y, kernel) / expected < 1.7
     before, after = (
         score(np.asarray(nonblind.deconvolve(y, kernel, fidelity=w)), np.atleast_3d(case.truth)).psnr
         for w in (expected, weight)

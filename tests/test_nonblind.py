@@ -177,8 +177,20 @@ def test_first_steps_of_a_small_penalty_settle_what_a_large_kernel_hides_beyond_
     assert with_them < 1.05 * settled < 0.95 * without
 
 
+def test_the_penalty_of_the_first_steps_is_never_the_larger_one():
+    kernel = motion_kernel((5, 7))
+    y, _ = blurred_pair((24, 25), kernel)
+    # A fiftieth of the fidelity is 4 and 100, that for the border 10.
+    for fidelity, differs in ((200.0, False), (5000.0, True)):
+        got, without = (
+            deconvolve(y, kernel, fidelity=fidelity, num_steps=20, method=method)
+            for method in (nonblind.PICTURE, nonblind.PICTURE._replace(border=None))
+        )
+        assert (rms(got - without) > 1e-4) is differs
+
+
 @pytest.mark.parametrize(("fidelity", "border"), [(5000.0, 10.0), (200.0, 4.0)])
-def test_the_penalty_of_the_first_steps_is_never_the_larger_one(x64, fidelity, border):
+def test_with_another_penalty_a_problem_is_as_if_posed_with_it(x64, fidelity, border):
     kernel = motion_kernel((5, 7)).astype(float)
     y, _ = blurred_pair((24, 25), kernel)
     small = nonblind.PICTURE._replace(blur=border / fidelity)

@@ -35,13 +35,8 @@ def fidelity(y: jax.Array, kernel: jax.Array, doubtful: bool | jax.Array = False
 
     As suits the picture; of a `doubtful` kernel as `fidelity_in_doubt` has it. More is trusted to one that is `known`.
     """
-
-    def in_doubt() -> jax.Array:
-        return fidelity_in_doubt(y, kernel)
-
-    return jax.lax.cond(
-        jnp.asarray(doubtful), in_doubt, lambda: _suitable(y, kernel, _MISSED if known else _MISSED[:-1])
-    )
+    suitable = functools.partial(_suitable, missed=_MISSED if known else _MISSED[:-1])
+    return jax.lax.cond(jnp.asarray(doubtful), fidelity_in_doubt, suitable, y, kernel)
 
 
 def fidelity_in_doubt(y: jax.Array, kernel: jax.Array) -> jax.Array:
