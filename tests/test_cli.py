@@ -9,13 +9,21 @@ import time
 import numpy as np
 import pytest
 import scipy.ndimage
+from absl import flags
+from absl.testing import flagsaver
 from mosaics import mosaic
 from PIL import Image
 from programs import ROOT, command, refused, run
 from programs import options as how
 
 from vdip_jax import Config, cli, options, results
-from vdip_jax.photographs import read_image
+from vdip_jax.inputs import Task
+from vdip_jax.outcomes import Call
+from vdip_jax.photographs import Photo, read_image
+from vdip_jax.planning import Plan
+from vdip_jax.search import Found
+from vdip_jax.tiles import Tile
+from vdip_jax.triage import Finding
 
 TINY = (
     "--preset=cold",
@@ -321,11 +329,37 @@ def test_a_sharp_photograph_comes_back_unharmed(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "a.png")
     run = deblur("a.png", *INSTANT, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
-    assert "a: is sharp already and given back as it is" in run.stderr
+    assert "a: is given back as it is: its edges are sharp" in run.stderr
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "a.png")), pixels)
     record = json.loads((tmp_path / "out" / "a.json").read_text())
     assert record["answer"] == "the photograph itself"
     assert "sharp" in (tmp_path / "out" / "a_report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("width", "kernel_size", "middle", "agreement", "why"),
+    [
+        (2.9, None, 0.8, 0.9, "all but a point"),
+        (2.9, None, 0.2, 0.7, "agree on what blur"),
+        (2.9, None, 0.2, 0.9, None),
+        (3.6, None, 0.8, 0.7, None),
+        (2.9, (5, 5), 0.8, 0.7, None),
+    ],
+)
+def test_a_nearly_sharp_photograph_is_deblurred_only_if_its_kernel_shows(
+    tmp_path, monkeypatch, width, kernel_size, middle, agreement, why
+):
+    pixels = np.zeros((30, 40, 3), np.float32)
+    kernel = np.full((5, 5), (1 - middle) / 24, np.float32)
+    kernel[2, 2] = middle
+    found = Found(kernel, np.array(True), np.array(agreement), np.array(1.0))
+    monkeypatch.setattr(cli.planning, "plan", lambda light, *_: Plan(light, Tile(0, 0, 30, 40), (5, 5)))
+    monkeypatch.setattr(cli.classical, "estimate", lambda gray, size: found)
+    task = Task("a.png", Photo("a", pixels, ()), kernel_size, "none", Finding("blurred", width, 0.0, 0.01))
+    with flagsaver.flagsaver():
+        flags.FLAGS(["deblur"])
+        job = cli._job(Call(Config.preset("instant"), tmp_path, 0, ()), task, known=False)
+    assert why in job.task.sharp if why else job.task.sharp is None
 
 
 def test_a_large_photograph_is_restored_whole_by_what_a_part_tells(tmp_path):

@@ -9,7 +9,7 @@ from mosaics import mosaic
 from vdip_jax import Refusal
 from vdip_jax.photographs import read_image
 from vdip_jax.samples import shake_kernel
-from vdip_jax.triage import SHARP_WIDTH, Finding, edge_width, examine, gray, refuse_hopeless, shows_no_blur
+from vdip_jax.triage import SHARP_WIDTH, Finding, edge_width, examine, gray, nearly_sharp, refuse_hopeless, why_left
 
 
 def noise(size, level, smooth=0.0, seed=0):
@@ -93,10 +93,30 @@ def test_gray_is_luma():
     assert gray(np.ones((2, 3))).shape == (2, 3)
 
 
+@pytest.mark.parametrize(("width", "steep"), [(2.9, True), (3.6, False), (np.inf, False)])
+def test_edges_tell_where_there_can_be_little_blur(width, steep):
+    assert nearly_sharp(Finding("blurred", width, 0.0, 0.01)) == steep
+
+
+def shaken(rows, columns):
+    """A kernel [5, 5] whose rows and columns sum to these."""
+    return np.outer(rows, columns).astype(np.float32)
+
+
+POINT, LINE = (0, 0.2, 0.6, 0.2, 0), (0, 1 / 3, 1 / 3, 1 / 3, 0)
+
+
 @pytest.mark.parametrize(
-    ("width", "largest", "sharp"), [(2.9, 0.4, True), (2.9, 0.3, False), (3.5, 0.4, False), (np.inf, 0.9, False)]
+    ("kernel", "agreement", "why"),
+    [
+        (shaken(POINT, POINT), 0.9, "all but a point"),
+        (shaken(POINT, POINT), 0.1, "all but a point"),
+        (shaken(POINT, LINE), 0.9, None),
+        (shaken(LINE, POINT), 0.9, None),
+        (np.eye(3, dtype=np.float32) / 3, 0.9, None),
+        (shaken(POINT, LINE), 0.7, "by 0.70 only"),
+    ],
 )
-def test_steep_edges_and_a_kernel_that_is_a_point_are_sharp(width, largest, sharp):
-    kernel = np.full((5, 5), (1 - largest) / 24)
-    kernel[2, 2] = largest
-    assert shows_no_blur(Finding("blurred", width, 0.0, 0.01), kernel) == sharp
+def test_a_point_and_a_kernel_that_is_not_agreed_on_show_no_blur(kernel, agreement, why):
+    told = why_left(kernel, agreement)
+    assert why in told if why else told is None

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
@@ -13,6 +14,7 @@ from vdip_jax import (
     METHODS,
     Config,
     Refusal,
+    classical,
     inputs,
     kernels,
     options,
@@ -21,6 +23,7 @@ from vdip_jax import (
     pyramid,
     restarts,
     support,
+    triage,
 )
 from vdip_jax.animation import Animation
 from vdip_jax.batches import Estimate, OutOfMemory, by_known_kernel, grouped, room
@@ -34,7 +37,6 @@ from vdip_jax.solver import Progress
 from vdip_jax.support import Look
 from vdip_jax.tiles import Tile
 from vdip_jax.transfer import spread_as_stored, to_light, to_stored
-from vdip_jax.triage import shows_no_blur
 
 _OUTPUT = flags.DEFINE_string("output", "deblurred", "Folder for the results; made if it is not there.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace results that exist.")
@@ -92,14 +94,14 @@ def main(argv: Sequence[str]) -> None:
     if options.COMPILE_CACHE.value:
         use_compile_cache()
     try:
-        finished = [give_back(call, task) for task in tasks if task.is_sharp]
-        blurred = [task for task in tasks if not task.is_sharp]
+        finished = [give_back(call, task) for task in tasks if task.sharp]
+        blurred = [task for task in tasks if not task.sharp]
         # One after another, for their sizes are found one after another; together only if batches are asked for.
         together = [blurred] if options.BATCH_SIZE.value > 1 else [[task] for task in blurred]
         for some in together:
             jobs = [_job(call, task, kernel is not None) for task in some]
-            finished += [give_back(call, job.task, job.plan.decisions) for job in jobs if job.task.is_sharp]
-            still_blurred = [job for job in jobs if not job.task.is_sharp]
+            finished += [give_back(call, job.task, job.plan.decisions, job.looked) for job in jobs if job.task.sharp]
+            still_blurred = [job for job in jobs if not job.task.sharp]
             for batch in grouped(still_blurred, _likeness, options.BATCH_SIZE.value):
                 finished.append(_solve_batch(call, batch, kernel))
     except KeyboardInterrupt:
@@ -167,7 +169,7 @@ def _job(call: Call, task: Task, known: bool) -> Job:
         pixels, colors = light.shape[0] * light.shape[1], light[0, 0].size
         # In one piece, and in seconds.
         small = pixels <= _PIXELS_OF_A_FIRST_SIGHT and pixels * finish_bytes(colors) < options.max_memory()
-        if clear and small and not written and not _turns_out_sharp(task, look.kernel):
+        if clear and small and not written:
             written = True
             side = support.side_for(look, pyramid.largest_kernel((light.shape[0], light.shape[1])))
             seen = by_known_kernel(light, kernels.framed(look.kernel, side))
@@ -181,14 +183,12 @@ def _job(call: Call, task: Task, known: bool) -> Job:
     why = "what its camera stored is taken for sRGB" if task.transfer == "srgb" else "it is blurred as it is stored"
     light_or_not = Decision("transfer", task.transfer, why)
     plan = plan._replace(decisions=(*plan.decisions, light_or_not))
-    if task.finding is not None and _turns_out_sharp(task, plan.first_kernel):
-        task = task._replace(finding=task.finding._replace(kind="sharp"))
+    # What is told to have a kernel of some size is not looked at.
+    if task.kernel_size is None and task.finding is not None and triage.nearly_sharp(task.finding):
+        # As the solver will find it, which then compiles nothing new.
+        found = classical.estimate(jnp.asarray(triage.gray(plan.y)), plan.kernel_size)
+        task = task._replace(sharp=triage.why_left(np.asarray(found.kernel), float(found.agreement)))
     return Job(task, plan, time.perf_counter() - began)
-
-
-def _turns_out_sharp(task: Task, kernel: np.ndarray | None) -> bool:
-    """Whether what seemed blurred is not, as the kernel that it shows tells."""
-    return task.finding is not None and kernel is not None and shows_no_blur(task.finding, kernel)
 
 
 def _likeness(job: Job) -> Hashable:

@@ -74,6 +74,7 @@ class Task(NamedTuple):
       transfer: one of `TRANSFERS`.
       finding: what was seen before any work; None if nothing was to be looked at.
       truth: where it is known.
+      sharp: why it is to be given back as it is, in words; None if it is to be deblurred.
     """
 
     source: str
@@ -82,11 +83,7 @@ class Task(NamedTuple):
     transfer: str
     finding: Finding | None = None
     truth: np.ndarray | None = None
-
-    @property
-    def is_sharp(self) -> bool:
-        """Whether it is to be given back as it is."""
-        return self.finding is not None and self.finding.kind == "sharp"
+    sharp: str | None = None
 
 
 def crop_side() -> int:
@@ -171,7 +168,10 @@ def _task(source: str, photo: Photo, kernel: np.ndarray | None, config: Config) 
     transfer = _TRANSFER.value
     if transfer == "auto":
         transfer = "none" if photo.origin.depth == "float32" else "srgb"
-    return Task(source, photo, size, transfer, None if _FORCE.value else finding)
+    task = Task(source, photo, size, transfer)
+    if _FORCE.value:
+        return task
+    return task._replace(finding=finding, sharp=triage.STEEP if finding.kind == "sharp" else None)
 
 
 def about_kernel(kernel_size: tuple[int, int], kernel: np.ndarray | None) -> dict[str, Any]:

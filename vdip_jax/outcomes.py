@@ -13,7 +13,6 @@ from vdip_jax.planning import Decision, Plan
 from vdip_jax.results import final_losses, finite, result_paths, write_result
 from vdip_jax.runtime import describe, line
 from vdip_jax.tiles import Tile
-from vdip_jax.triage import SHARP_WIDTH
 
 
 class Job(NamedTuple):
@@ -70,16 +69,13 @@ def write(
     return {**record, "files": [path.name for path in (*written, page)]}
 
 
-def give_back(call: Call, task: Task, seen: tuple[Decision, ...] = ()) -> bool:
+def give_back(call: Call, task: Task, seen: tuple[Decision, ...] = (), seconds: float = 0.0) -> bool:
     """Write a photograph that is sharp already as its own result, with the decisions by which that was `seen`; True."""
-    assert task.finding is not None
-    y, by_edges = task.photo.pixels, task.finding.edge_width <= SHARP_WIDTH
-    why = "its edges are sharp in every direction" if by_edges else "the kernel that it shows is all but a point"
-    why += "; --force deblurs it all the same"
+    y, why = task.photo.pixels, f"{task.sharp}; --force deblurs it all the same"
     plan = Plan(y, Tile(0, 0, *y.shape[:2]), (3, 3), (*seen, Decision("answer", "the photograph as it is", why)))
-    record = write(call, Job(task, plan), remarks.unharmed(y), 0.0)
-    line(task.photo.name, f"is sharp already and given back as it is: {why}")
-    print(f"{task.photo.name}: 0 s, wrote in {call.output}: {' '.join(record['files'])}")
+    record = write(call, Job(task, plan), remarks.unharmed(y), seconds)
+    line(task.photo.name, f"is given back as it is: {why}")
+    print(f"{task.photo.name}: {seconds:.0f} s, wrote in {call.output}: {' '.join(record['files'])}")
     return True
 
 
@@ -121,7 +117,7 @@ def _record(call: Call, job: Job, result: Estimate, seconds: float, chosen: rest
         "seconds": round(seconds, 2),
         "steps": result.num_steps,
         "final_loss": final_losses(result.loss, config),
-        "answer": "the photograph itself" if task.is_sharp else remarks.answer(result, config, unchanged),
+        "answer": "the photograph itself" if task.sharp else remarks.answer(result, config, unchanged),
         "agreement": finite(result.agreement),
         "misfit": finite(misfit),
         "criterion": [finite(value) for value in result.candidates.criterion],

@@ -33,7 +33,6 @@ class Plan(NamedTuple):
       kernel_size: (height, width) in pixels.
       decisions: in the order in which they were made.
       warnings: sentences.
-      first_kernel: [n, n], what the most telling part shows as it is, if that was looked at.
     """
 
     light: np.ndarray
@@ -41,7 +40,6 @@ class Plan(NamedTuple):
     kernel_size: tuple[int, int]
     decisions: tuple[Decision, ...] = ()
     warnings: tuple[str, ...] = ()
-    first_kernel: np.ndarray | None = None
 
     @property
     def y(self) -> np.ndarray:
@@ -74,10 +72,10 @@ def plan(
     wanted = part_size((height, width), side)
     is_whole = wanted == (height, width)
     parts = _parts(light, min(side or _SIDE, _SIDE))
-    best, decisions, warnings, looks, first_kernel = 0, [], [], [], None
+    best, decisions, warnings, looks = 0, [], [], []
     if kernel_size is None:
         found = support.find(gray(light), parts, pyramid.largest_kernel(wanted), tell)
-        kernel_size, first_kernel = (found.size, found.size), found.looks[0].kernel
+        kernel_size = (found.size, found.size)
         decisions.append(_about_support(found))
         looks = found.comparable
     elif not (is_whole or known):
@@ -94,7 +92,7 @@ def plan(
             )
     part = around(parts[best], wanted, (height, width))
     decisions.insert(0, _about_part(part, is_whole, len(looks)))
-    return Plan(light, part, kernel_size, tuple(decisions), tuple(warnings), first_kernel)
+    return Plan(light, part, kernel_size, tuple(decisions), tuple(warnings))
 
 
 def _parts(light: np.ndarray, side: int) -> list[Tile]:

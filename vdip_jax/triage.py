@@ -15,9 +15,10 @@ KINDS = ("blank", "noise", "sharp", "blurred")
 # Edges of a sharp photograph rise within so many pixels. Of 29 sharp ones two fifths do; blurred by shakes of 5 to 9
 # pixels, lines of 3 to 7 or a Gaussian of 1 pixel none: the least have 2.46.
 SHARP_WIDTH = 2.35
-# So are those whose edges are not much wider and whose estimated kernel is all but a point: seven of thirteen sharp
-# ones had a largest entry of 0.37 to 0.56, lines of 3 pixels and wider blurs of all thirteen 0.30 at most.
-_NEARLY_SHARP_WIDTH, _POINT = 3.3, 0.335
+STEEP = "its edges are sharp in every direction"
+# So are those whose edges are not much wider, if the estimated kernel leaves at least so much of a straight edge to one
+# step, where a line of 3 pixels leaves a third; or if it is not agreed on (docs/photographs.md).
+_NEARLY_SHARP_WIDTH, _STEEPEST, _AGREED = 3.5, 0.48, 0.8
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # Eight bits round to half a level, of which a second difference has four; JPEG leaves less on even shading.
 _ROUNDING = 3 / 255
@@ -71,9 +72,22 @@ def examine(pixels: np.ndarray) -> Finding:
     return Finding(kind, width, clipped, noise)
 
 
-def shows_no_blur(finding: Finding, kernel: np.ndarray) -> bool:
-    """Whether a photograph is sharp after all, now that a kernel [kh, kw] has been estimated on it as it is."""
-    return finding.edge_width <= _NEARLY_SHARP_WIDTH and float(kernel.max()) >= _POINT
+def nearly_sharp(finding: Finding) -> bool:
+    """Whether edges are so steep that there is little blur, if any, which then shows clearly."""
+    return finding.edge_width <= _NEARLY_SHARP_WIDTH
+
+
+def why_left(kernel: np.ndarray, agreement: float) -> str | None:
+    """Why a nearly sharp photograph is to be left as it is, in words; None if there is blur to remove.
+
+    `kernel`: [kh, kw], found by settings that agree so far, in the frame in which it would be removed. An upright or a
+    level edge rises in steps that are its sums over rows or columns.
+    """
+    if min(kernel.sum(0).max(), kernel.sum(1).max()) >= _STEEPEST:
+        return "the kernel that it shows is all but a point"
+    if agreement < _AGREED:
+        return f"its edges are nearly sharp, and settings agree on what blur there may be by {agreement:.2f} only"
+    return None
 
 
 def refuse_hopeless(finding: Finding) -> None:
