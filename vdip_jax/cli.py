@@ -183,7 +183,7 @@ def _job(call: Call, task: Task, known: bool) -> Job:
     why = "what its camera stored is taken for sRGB" if task.transfer == "srgb" else "it is blurred as it is stored"
     light_or_not = Decision("transfer", task.transfer, why)
     plan = plan._replace(decisions=(*plan.decisions, light_or_not))
-    # What is told to have a kernel of some size is not looked at.
+    # Who gives a size says that there is a blur.
     if task.kernel_size is None and task.finding is not None and triage.nearly_sharp(task.finding):
         # As the solver will find it, which then compiles nothing new.
         found = classical.estimate(jnp.asarray(triage.gray(plan.y)), plan.kernel_size)

@@ -1,8 +1,8 @@
 """What a photograph is, before any work on it: blank, noise, already sharp, or blurred as expected.
 
 NumPy on the host. Sharp is what has steep edges in every direction: a moving camera leaves them steep in one direction
-at most, defocus in none. A blurred photograph must not be taken for a sharp one, the other error costs no more than
-time: what is not shown to be sharp counts as blurred. Limits were chosen by measurement (docs/photographs.md).
+at most, defocus in none. What is not shown to be sharp by them counts as blurred; where they are nearly so the kernel
+that is estimated decides. Limits were chosen by measurement (docs/photographs.md).
 """
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from vdip_jax.checks import Refusal
 
 KINDS = ("blank", "noise", "sharp", "blurred")
 # Edges of a sharp photograph rise within so many pixels. Of 29 sharp ones two fifths do; blurred by shakes of 5 to 9
-# pixels, lines of 3 to 7 or a Gaussian of 1 pixel none: the least have 2.46.
+# pixels, lines of 5 or a Gaussian of 1 pixel none: the least have 2.46; under a line of 3 few, whose edges were thin.
 SHARP_WIDTH = 2.35
 STEEP = "its edges are sharp in every direction"
 # So are those whose edges are not much wider, if the estimated kernel leaves at least so much of a straight edge to one
