@@ -168,10 +168,10 @@ def _task(source: str, photo: Photo, kernel: np.ndarray | None, config: Config) 
     transfer = _TRANSFER.value
     if transfer == "auto":
         transfer = "none" if photo.origin.depth == "float32" else "srgb"
-    task = Task(source, photo, size, transfer)
     if _FORCE.value:
-        return task
-    return task._replace(finding=finding, sharp=triage.STEEP if finding.kind == "sharp" else None)
+        return Task(source, photo, size, transfer)
+    sharp = triage.STEEP if finding.kind == "sharp" else None
+    return Task(source, photo, size, transfer, finding, sharp=sharp)
 
 
 def about_kernel(kernel_size: tuple[int, int], kernel: np.ndarray | None) -> dict[str, Any]:

@@ -70,7 +70,10 @@ def write(
 
 
 def give_back(call: Call, task: Task, seen: tuple[Decision, ...] = (), seconds: float = 0.0) -> bool:
-    """Write a photograph that is sharp already as its own result, with the decisions by which that was `seen`; True."""
+    """Write a photograph that is to be left as it is as its own result; True.
+
+    `seen`: the decisions that led there. `seconds`: that they took.
+    """
     y, why = task.photo.pixels, f"{task.sharp}; --force deblurs it all the same"
     plan = Plan(y, Tile(0, 0, *y.shape[:2]), (3, 3), (*seen, Decision("answer", "the photograph as it is", why)))
     record = write(call, Job(task, plan), remarks.unharmed(y), seconds)
