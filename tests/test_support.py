@@ -103,6 +103,22 @@ def test_a_wider_frame_is_the_last_resort(shows, wide, size):
     assert len(result.comparable) == (1 if result.decisive.is_wide else 2)
 
 
+@pytest.mark.parametrize(
+    ("found", "size"),
+    [
+        ([((5, 4), 0.9)], 9),
+        ([((8, 3), 0.9)], 11),
+        ([((20, 9), 0.7)], 23),
+        # What fills its frame goes on beyond it all the same.
+        ([((31, 9), 0.9), ((22, 10), 0.9)], 55),
+    ],
+)
+def test_where_edges_are_steep_only_a_full_frame_asks_for_more(shows, found, size):
+    shows(*found)
+    result = find(PICTURE, parts(1), largest=199, steep=True)
+    assert result.size == size and len(result.looks) == len(found)
+
+
 def test_other_parts_are_looked_at_where_the_first_showed_it(shows):
     shows(((16, 12), 0.95), ((22, 22), 0.89), ((20, 26), 0.9), ((30, 30), 0.7))
     result = find(PICTURE, parts(3), largest=199)

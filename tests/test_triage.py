@@ -93,7 +93,7 @@ def test_gray_is_luma():
     assert gray(np.ones((2, 3))).shape == (2, 3)
 
 
-@pytest.mark.parametrize(("width", "steep"), [(2.9, True), (3.6, False), (np.inf, False)])
+@pytest.mark.parametrize(("width", "steep"), [(2.9, True), (4.3, True), (4.5, False), (np.inf, False)])
 def test_edges_tell_where_there_can_be_little_blur(width, steep):
     assert nearly_sharp(Finding("blurred", width, 0.0, 0.01)) == steep
 

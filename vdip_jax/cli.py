@@ -177,14 +177,15 @@ def _job(call: Call, task: Task, known: bool) -> Job:
             write(call, job, _restored(job, seen, call.config), time.perf_counter() - began)
             line(task.photo.name, "preview written, by the first kernel that was seen")
 
-    plan = planning.plan(light, task.kernel_size, inputs.crop_side(), known, first_sight)
+    nearly_sharp = task.finding is not None and triage.nearly_sharp(task.finding)
+    plan = planning.plan(light, task.kernel_size, inputs.crop_side(), known, first_sight, nearly_sharp)
     for decision in plan.decisions:
         line(task.photo.name, f"{decision.what}: {decision.value}, {decision.why}")
     why = "what its camera stored is taken for sRGB" if task.transfer == "srgb" else "it is blurred as it is stored"
     light_or_not = Decision("transfer", task.transfer, why)
     plan = plan._replace(decisions=(*plan.decisions, light_or_not))
     # Who gives a size says that there is a blur.
-    if task.kernel_size is None and task.finding is not None and triage.nearly_sharp(task.finding):
+    if nearly_sharp and task.kernel_size is None:
         # As the solver will find it, which then compiles nothing new.
         found = classical.estimate(jnp.asarray(triage.gray(plan.y)), plan.kernel_size)
         task = task._replace(sharp=triage.why_left(np.asarray(found.kernel), float(found.agreement)))

@@ -58,6 +58,7 @@ def plan(
     side: int,
     known: bool,
     tell: Callable[[support.Look], None] = lambda look: None,
+    steep: bool = False,
 ) -> Plan:
     """Choose the part to solve, at most `side` pixels a side unless that is 0, and find the kernel's size.
 
@@ -67,6 +68,7 @@ def plan(
       side: of the part.
       known: whether the kernel is given and needs no estimate.
       tell: called with what is seen on the way to the kernel's size.
+      steep: whether edges are so steep that the kernel is short.
     """
     height, width = light.shape[:2]
     wanted = part_size((height, width), side)
@@ -74,7 +76,7 @@ def plan(
     parts = _parts(light, min(side or _SIDE, _SIDE))
     best, decisions, warnings, looks = 0, [], [], []
     if kernel_size is None:
-        found = support.find(gray(light), parts, pyramid.largest_kernel(wanted), tell)
+        found = support.find(gray(light), parts, pyramid.largest_kernel(wanted), tell, steep)
         kernel_size = (found.size, found.size)
         decisions.append(_about_support(found))
         looks = found.comparable

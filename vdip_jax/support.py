@@ -11,7 +11,7 @@ from vdip_jax.tiles import Tile, around
 from vdip_jax.triage import block_means
 
 # Sides of frames, a fifth apart: photographs alike then share compiled programs.
-SIZES = (7, 9, 11, 13, 15, 19, 23, 27, 31, 37, 45, 55, 65, 77, 93, 111, 133)
+SIZES = (9, 11, 13, 15, 19, 23, 27, 31, 37, 45, 55, 65, 77, 93, 111, 133)
 # One frame for looks: what is longer shows in a smaller picture. If that shows nothing clearly, a wider one.
 FRAME, _WIDE = 31, 93
 _SHRINKS = (1, 2, 4)
@@ -78,29 +78,35 @@ class Comparison(NamedTuple):
 
 
 def find(
-    gray: np.ndarray, parts: Sequence[Tile], largest: int, tell: Callable[[Look], None] = lambda look: None
+    gray: np.ndarray,
+    parts: Sequence[Tile],
+    largest: int,
+    tell: Callable[[Look], None] = lambda look: None,
+    steep: bool = False,
 ) -> Support:
     """Estimate kernels of parts of a picture and of smaller copies, in one over-sized frame.
 
     The longest that can be believed and does not fill its frame counts: a frame that is too small shows a part of the
     blur or a blob; one that is too large costs little where the kernel shows clearly (docs/photographs.md). Parts are
     looked at at all scales until one can be believed, then at the decisive one only. If none can, a look at the first
-    in a wider frame is the last.
+    in a wider frame is the last. Where edges are steep the blur is short: what leaves room in its frame is not looked
+    for in a smaller copy, nor anything in a wider frame.
 
     Args:
       gray: [H, W], blurred, in [0, 1].
       parts: the most telling one first; at least 10 pixels a side.
       largest: side of a kernel for which there is room.
       tell: called with each look.
+      steep: whether the picture's edges are (`triage.nearly_sharp`).
     """
     looks: list[Look] = []
     wide: list[Look] = []
     for number in range(len(parts)):
-        looks += _looks(gray, parts, number, tell)
+        looks += _looks(gray, parts, number, tell, steep)
         if any(look.is_believed for look in looks):
             break
     else:
-        if _frame(parts[0], 1, _WIDE) > FRAME:
+        if not steep and _frame(parts[0], 1, _WIDE) > FRAME:
             wide.append(look_at(gray, parts, 0, 1, _WIDE))
             tell(wide[0])
     shrink = _longest(looks).shrink
@@ -146,14 +152,16 @@ def compared(looks: Sequence[Look]) -> Comparison:
     return Comparison(best.part, min(likenesses, default=float("nan")))
 
 
-def _looks(gray: np.ndarray, parts: Sequence[Tile], number: int, tell: Callable[[Look], None]) -> list[Look]:
+def _looks(
+    gray: np.ndarray, parts: Sequence[Tile], number: int, tell: Callable[[Look], None], steep: bool
+) -> list[Look]:
     """Of one part, at all scales that have something to add."""
     looks: list[Look] = []
     for shrink in _SHRINKS:
         # What smaller copies show no better is not looked for there.
         if looks and _frame(_window(parts[number], shrink, gray.shape), shrink) < FRAME:
             break
-        if shrink > 2 and not looks[-1].is_full:
+        if shrink > (1 if steep else 2) and not looks[-1].is_full:
             break
         looks.append(look_at(gray, parts, number, shrink))
         tell(looks[-1])
