@@ -19,7 +19,7 @@ STEEP = "its edges are sharp in every direction"
 # So are those whose edges are not much wider, if the estimated kernel leaves at least so much of a straight edge to one
 # step, where a line of 3 pixels leaves a third; or if it is not agreed on, as it is where edges are so steep and there
 # is a blur (docs/photographs.md).
-_NEARLY_SHARP_WIDTH, _STEEPEST, _AGREED = 4.4, 0.48, 0.8
+_NEARLY_SHARP_WIDTH, _STEEPEST, _AGREED = 4.4, 0.45, 0.8
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # Eight bits round to half a level, of which a second difference has four; JPEG leaves less on even shading.
 _ROUNDING = 3 / 255
