@@ -354,13 +354,20 @@ def test_a_nearly_sharp_photograph_is_deblurred_only_if_its_kernel_shows(
     kernel = np.full((5, 5), (1 - middle) / 24, np.float32)
     kernel[2, 2] = middle
     found = Found(kernel, np.array(True), np.array(agreement), np.array(1.0))
-    monkeypatch.setattr(cli.planning, "plan", lambda light, *_: Plan(light, Tile(0, 0, 30, 40), (5, 5)))
+    steep = []
+
+    def plan(light, *rest):
+        steep.append(rest[-1])
+        return Plan(light, Tile(0, 0, 30, 40), (5, 5))
+
+    monkeypatch.setattr(cli.planning, "plan", plan)
     monkeypatch.setattr(cli.classical, "estimate", lambda gray, size: found)
     task = Task("a.png", Photo("a", pixels, ()), kernel_size, "none", Finding("blurred", width, 0.0, 0.01))
     with flagsaver.flagsaver():
         flags.FLAGS(["deblur"])
         job = cli._job(Call(Config.preset("instant"), tmp_path, 0, ()), task, known=False)
     assert why in job.task.sharp if why else job.task.sharp is None
+    assert steep == [width < 4.4]
 
 
 def test_a_large_photograph_is_restored_whole_by_what_a_part_tells(tmp_path):

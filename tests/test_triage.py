@@ -104,6 +104,8 @@ def shaken(rows, columns):
 
 
 POINT, LINE = (0, 0.2, 0.6, 0.2, 0), (0, 1 / 3, 1 / 3, 1 / 3, 0)
+# The least that a sharp photograph left to one step, and the most that a blurred one did (docs/photographs.md).
+LEAST_SHARP, MOST_BLURRED = (0, 0.27, 0.46, 0.27, 0), (0, 0.28, 0.44, 0.28, 0)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +113,8 @@ POINT, LINE = (0, 0.2, 0.6, 0.2, 0), (0, 1 / 3, 1 / 3, 1 / 3, 0)
     [
         (shaken(POINT, POINT), 0.9, "all but a point"),
         (shaken(POINT, POINT), 0.1, "all but a point"),
+        (shaken(LEAST_SHARP, LEAST_SHARP), 0.9, "all but a point"),
+        (shaken(MOST_BLURRED, MOST_BLURRED), 0.9, None),
         (shaken(POINT, LINE), 0.9, None),
         (shaken(LINE, POINT), 0.9, None),
         (np.eye(3, dtype=np.float32) / 3, 0.9, None),
