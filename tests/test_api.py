@@ -79,7 +79,7 @@ def test_solve_explains_what_it_returns_and_raises():
 
 
 def test_every_field_of_the_result_is_explained():
-    assert " ".join(vdip_jax.Result._fields) == "image std kernel loss ok agreement choice share candidates"
+    assert " ".join(vdip_jax.Result._fields) == "image std kernel loss ok agreement choice share reserve candidates"
     assert all(f" {field}: " in vdip_jax.Result.__doc__ for field in vdip_jax.Result._fields)
 
 

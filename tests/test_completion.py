@@ -85,9 +85,11 @@ def test_some_of_the_photograph_stays_where_the_kernel_is_doubtful(photograph, m
     plan = Plan(y, PART, (7, 9))
     # The data trusted as before, so that nothing else differs.
     monkeypatch.setattr(completion.finishing, "fidelity", lambda y, kernel, doubtful, known: 3000.0)
-    each = [solved(plan)._replace(agreement=np.float32(agreement)) for agreement in (0.8, 0.3)]
-    first, second = (complete(plan, it, Config.preset("instant"), "auto", 10**10).image for it in each)
-    np.testing.assert_allclose(second, first + 0.3 * (y - first), atol=1e-5)
+    each = [solved(plan)._replace(agreement=np.float32(agreement)) for agreement in (0.96, 0.3)]
+    sure, doubtful = (complete(plan, it, Config.preset("instant"), "auto", 10**10) for it in each)
+    assert sure.reserve == 0 and 0.001 < doubtful.reserve < 0.5
+    np.testing.assert_allclose(doubtful.image, sure.image + doubtful.reserve * (y - sure.image), atol=1e-5)
+    assert (doubtful.std >= sure.std).all() and doubtful.std.mean() > sure.std.mean()
 
 
 def _around(tile):

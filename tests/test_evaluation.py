@@ -49,7 +49,7 @@ def solver(monkeypatch):
         for image in images:
             y = image[..., None]
             candidates = Candidates(y[None], kernel[None], np.zeros(1))
-            told = np.True_, np.float32(1), np.int64(0), np.float32(0)
+            told = np.True_, np.float32(1), np.int64(0), np.float32(0), np.float32(0)
             estimates.append(Estimate(y, y * 0, kernel, loss, *told, candidates))
         return estimates
 

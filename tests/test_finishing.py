@@ -75,7 +75,24 @@ def test_doubt_counts_for_little_where_noise_is_strong():
 
 
 @pytest.mark.parametrize(
-    ("agreement", "share"), [(np.nan, 0), (1, 0), (0.75, 0), (0.7, 0.15), (0.65, 0.3), (0.1, 0.3), (0, 0.3)]
+    ("agreement", "error", "share"),
+    [
+        (np.nan, 0.1, 0),
+        (1, 0.1, 0),
+        (0.95, 0.1, 0),
+        (0.65, 0.1, 1 / 3),
+        (0.35, 0.1, 1 / 2),
+        (0, 0.1, 1 / 2),
+        # Twice the error weighs a fourth.
+        (0.35, 0.2, 4 / 5),
+        (0.65, 0.05, 1 / 9),
+        (0.35, 0, 0),
+    ],
 )
-def test_the_less_settings_agree_the_more_of_the_photograph_is_left(agreement, share):
-    np.testing.assert_allclose(finishing.reserve(agreement), share, atol=1e-6)
+def test_the_less_is_expected_of_a_picture_the_more_of_the_photograph_is_left(agreement, error, share):
+    some = jnp.full((4, 5, 1), error), jnp.full((4, 5, 1), -0.1)
+    np.testing.assert_allclose(finishing.reserve(agreement, *some), share, atol=1e-6)
+
+
+def test_nothing_is_left_of_a_photograph_that_did_not_change():
+    assert finishing.reserve(0.3, jnp.zeros((4, 5, 1)), jnp.zeros((4, 5, 1))) == 0

@@ -39,7 +39,8 @@ def make_record(config=CONFIG, **more):
 def make_estimate(image, std=None, kernel=None, loss=(0.1, 0.01, 0.5, 0.4, 0.3, 0.2)):
     std = np.zeros(image.shape) if std is None else std
     kernel = np.ones((9, 31)) / (9 * 31) if kernel is None else kernel
-    return Estimate(image, std, kernel, np.array(loss), np.True_, np.float32(1), np.int64(0), np.float32(0), None)
+    told = np.True_, np.float32(1), np.int64(0), np.float32(0), np.float32(0)
+    return Estimate(image, std, kernel, np.array(loss), *told, None)
 
 
 def write(tmp_path, photo, result, record=None, doubts=()):

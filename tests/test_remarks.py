@@ -12,13 +12,13 @@ from vdip_jax.tiles import Tile
 from vdip_jax.verdict import FAULTS
 
 
-def estimate(preset, kernel, agreement=0.95, choice=0, useless=False, ok=True, share=0.0):
+def estimate(preset, kernel, agreement=0.95, choice=0, useless=False, ok=True, share=0.0, reserve=0.0):
     count = {"instant": 1, "quick": 4, "cold": 1}[preset]
     y = np.zeros((8, 9), np.float32)
     criterion = np.arange(count, dtype=float)
     criterion[0] = np.inf if useless else 0
     candidates = Candidates(np.stack([y] * count), np.stack([kernel] * count), criterion)
-    told = np.array(ok), np.float32(agreement), np.array(choice), np.float32(share)
+    told = np.array(ok), np.float32(agreement), np.array(choice), np.float32(share), np.float32(reserve)
     return Estimate(y, y, kernel, np.zeros(0), *told, candidates)
 
 
@@ -129,6 +129,23 @@ def test_how_much_of_the_networks_image_is_in_the_answer_is_told(share, told):
     result, config = estimate("quick", wide(), share=share), Config.preset("quick")
     assert remarks.answer(result, config) == f"the classical estimate, with {told} of the network's image"
     assert remarks.answer(result, config, unchanged=False) == "the classical estimate"
+
+
+@pytest.mark.parametrize(
+    ("preset", "told"),
+    [("quick", "12% of the network's image and 30% of the photograph"), ("instant", "30% of the photograph")],
+)
+def test_how_much_of_the_photograph_is_left_is_told(preset, told):
+    result, config = estimate(preset, wide(), share=0.12, reserve=0.3), Config.preset(preset)
+    assert remarks.answer(result, config) == f"the classical estimate, with {told}"
+    assert remarks.answer(result, config, unchanged=False) == "the classical estimate, with 30% of the photograph"
+
+
+@pytest.mark.parametrize("reserve", [0.45, 0.55])
+def test_a_picture_that_is_hardly_believed_is_told(reserve):
+    first, *more = remarks.doubts(estimate("instant", wide(), 0.3, reserve=reserve), Config.preset("instant"))
+    assert "agree by 0.30 only" in first
+    assert ["55% of the photograph is left" in doubt for doubt in more] == [True] * (reserve > 0.5)
 
 
 def test_every_fault_is_told_in_a_sentence():

@@ -19,7 +19,7 @@ ROW = np.array([[0, 0, 0], [1, 1, 1], [0, 0, 0]], np.float32) / 3
 
 def estimate(criterion, image=SHARP, ok=True, kernel=EVEN):
     candidates = Candidates(image[None], kernel[None], np.array([criterion]))
-    told = np.array(ok), np.array(np.nan), np.array(0), np.array(0.0)
+    told = np.array(ok), np.array(np.nan), np.array(0), np.array(0.0), np.array(0.0)
     return Estimate(image, image, kernel, np.zeros(3), *told, candidates)
 
 

@@ -10,7 +10,7 @@ from vdip_jax.batches import Estimate
 from vdip_jax.photographs import Photo
 from vdip_jax.results import SUFFIXES, final_losses, write_result
 
-TOLD = np.True_, np.float32(1), np.int64(0), np.float32(0)
+TOLD = np.True_, np.float32(1), np.int64(0), np.float32(0), np.float32(0)
 
 
 def test_files_hold_what_was_estimated(tmp_path):

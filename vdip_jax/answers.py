@@ -31,8 +31,8 @@ class Result(NamedTuple):
 
     Attributes:
       image: the sharp image, y's shape, in [0, 1]: the candidate with the lowest criterion, the classical estimate only
-        if by a margin, and if it is doubtful with some of y left in it (`finishing.reserve`); of two attempts that with
-        the more plausible kernel (`search.implausibility`); with a share of the network's image mixed in
+        if by a margin, with the more of y left in it the more doubtful it is (`finishing.reserve`); of two attempts
+        that with the more plausible kernel (`search.implausibility`); with a share of the network's image mixed in
         (`networks_share`).
       std: standard deviation of its error a pixel and channel, y's shape, by `uncertainty.refit`, larger where the
         network's image differs; with `Config.std='posterior'` that of q(x), stale after an SSIM phase, since that loss
@@ -46,6 +46,7 @@ class Result(NamedTuple):
         `finishing.UNSURE` the kernel is doubtful. NaN without a classical estimate of the kernel.
       choice: which of the candidates the answer is.
       share: how much of the network's image is mixed in, 0 ... 1/2.
+      reserve: how much of y is left in it, 0 ... 1.
       candidates: what the answer is chosen from. One for the classical estimate alone and for a network without one;
         else the classical estimate, the network's image, and those that `nonblind` makes of the network's kernel
         and of the mean of the two kernels, each fitted once more to such an image; after a doubtful estimate, of
@@ -60,6 +61,7 @@ class Result(NamedTuple):
     agreement: jax.Array
     choice: jax.Array
     share: jax.Array
+    reserve: jax.Array
     candidates: Candidates
 
 
@@ -67,12 +69,12 @@ def of_start(y: jax.Array, begun: Start, config: Config) -> Result:
     """The result of a run that ends with the classical estimate; the blurred image, unharmed, if that is of no use."""
     candidates = compare(y, begun.image[None], begun.kernel[None], begun.ok[None])
     image = jnp.where(begun.ok, begun.image, y)
-    std, no_loss = jnp.zeros_like(y), jnp.zeros(0, y.dtype)
-    if config.std == "refit":
-        std = jnp.where(begun.ok, uncertainty.refit(y, image, begun.kernel), std)
-    image, std = _mixed(image, std, y, finishing.reserve(begun.agreement), config)
-    choice, share = jnp.zeros((), int), jnp.zeros((), y.dtype)
-    return Result(image, std, begun.kernel, no_loss, begun.ok, begun.agreement, choice, share, candidates)
+    errors = jnp.where(begun.ok, uncertainty.refit(y, image, begun.kernel), 0)
+    std = errors if config.std == "refit" else jnp.zeros_like(y)
+    reserve = finishing.reserve(begun.agreement, errors, y - image)
+    image, std = _mixed(image, std, y, reserve, config)
+    no_loss, choice, share = jnp.zeros(0, y.dtype), jnp.zeros((), int), jnp.zeros((), y.dtype)
+    return Result(image, std, begun.kernel, no_loss, begun.ok, begun.agreement, choice, share, reserve, candidates)
 
 
 def of_run(problem: Problem, state: State, begun: Start | None, config: Config) -> Result:
@@ -97,16 +99,17 @@ def of_run(problem: Problem, state: State, begun: Start | None, config: Config) 
     image = images[choice]
     errors = uncertainty.refit(problem.y, image, kernels[choice])
     std = errors if config.std == "refit" else frame(posterior.std)
-    agreement, share = jnp.full((), jnp.nan, std.dtype), jnp.zeros((), std.dtype)
+    agreement, share, reserve = jnp.full((), jnp.nan, std.dtype), jnp.zeros((), std.dtype), jnp.zeros((), std.dtype)
     if begun is not None:
         agreement, network = begun.agreement, network_candidate(config)
         worse_by = candidates.criterion[network] - candidates.criterion[choice]
         share = networks_share(worse_by, errors, images[network] - image)
-        reserve = jnp.where(choice == 0, finishing.reserve(agreement), 0)
+        reserve = jnp.where(choice == 0, finishing.reserve(agreement, errors, problem.y - image), 0)
         image, std = _mixed(image, std, problem.y, reserve, config)
         image, std = _mixed(image, std, images[network], share, config)
+        reserve *= 1 - share
     ok = state.ok & newest_finite
-    return Result(image, std, kernels[choice], state.loss, ok, agreement, choice, share, candidates)
+    return Result(image, std, kernels[choice], state.loss, ok, agreement, choice, share, reserve, candidates)
 
 
 def _mixed(

@@ -34,6 +34,7 @@ class Estimate(NamedTuple):
     agreement: np.ndarray
     choice: np.ndarray
     share: np.ndarray
+    reserve: np.ndarray
     candidates: Candidates
 
     @property

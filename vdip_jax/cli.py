@@ -261,7 +261,8 @@ def _restored(job: Job, estimate: Estimate, config: Config, finish: str = "auto"
 
     whole = complete(plan, estimate, config, finish, options.max_memory(), told)
     stored = to_stored(whole.image, job.task.transfer)
-    return estimate._replace(image=stored, std=spread_as_stored(whole.image, whole.std, job.task.transfer))
+    std = spread_as_stored(whole.image, whole.std, job.task.transfer)
+    return estimate._replace(image=stored, std=std, reserve=whole.reserve)
 
 
 def _add_frames(moving: Sequence[Animation], batch: Sequence[Job], estimates: Sequence[Estimate], step: int) -> None:

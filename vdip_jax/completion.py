@@ -24,10 +24,11 @@ _COPIES = 8
 
 
 class Whole(NamedTuple):
-    """A restored photograph: `image` and `std`, of the photograph's shape."""
+    """A restored photograph: `image` and `std`, of its shape; and how much of it is left in the image, 0 ... 1."""
 
     image: np.ndarray
     std: np.ndarray
+    reserve: np.ndarray
 
 
 def complete(
@@ -52,26 +53,35 @@ def complete(
     if finish == "network" and len(estimate.candidates.image) <= answers.network_candidate(config):
         finish = "auto"
     if plan.is_whole and finish == "auto":
-        return Whole(estimate.image.reshape(plan.light.shape), estimate.std.reshape(plan.light.shape))
+        image, std = (a.reshape(plan.light.shape) for a in (estimate.image, estimate.std))
+        return Whole(image, std, estimate.reserve)
     kernel = jnp.asarray(estimate.kernel)
     if finish == "network":
         side = max(plan.part.height, plan.part.width)
         restore = _already(plan, estimate, config) if plan.is_whole else _by_network(kernel, config)
+        # The network's own image is no picture of the kernel.
+        agreement = np.nan
     else:
         side, restore = tile_side(plan, estimate.kernel.shape, limit), _classically(plan, estimate, config)
-    restored_part = restore(_planes(plan.y))
-    scale = uncertainty.scale(jnp.asarray(gray(plan.y)), luma(jnp.asarray(restored_part)), kernel)
-    field = jax.jit(lambda image: scale * uncertainty.pattern(image))
+        agreement = float(estimate.agreement)
+    part, restored_part = (jnp.asarray(a) for a in (_planes(plan.y), restore(_planes(plan.y))))
+    scale = uncertainty.scale(jnp.asarray(gray(plan.y)), luma(restored_part), kernel)
+    reserve = finishing.reserve(agreement, scale * uncertainty.pattern(restored_part), part - restored_part)
+
+    @jax.jit
+    def mixed(tile: jax.Array, image: jax.Array) -> jax.Array:
+        difference = tile - image
+        std = uncertainty.widened(scale * uncertainty.pattern(image), difference, reserve)
+        return jnp.concatenate([image + reserve * difference, std], axis=-1)
 
     def both(tile: np.ndarray) -> np.ndarray:
-        image = restore(tile)
-        return np.concatenate([image, np.asarray(field(jnp.asarray(image)))], axis=-1)
+        return np.asarray(mixed(jnp.asarray(tile), jnp.asarray(restore(tile))))
 
     margin = max(estimate.kernel.shape)
     parts = tiles.tiling((plan.light.shape[0], plan.light.shape[1]), side, margin)
     found = tiles.blended(_planes(plan.light), parts, margin, both, lambda done: tell(done, len(parts)))
     image, std = np.split(found, 2, axis=-1)
-    return Whole(image.reshape(plan.light.shape), std.reshape(plan.light.shape))
+    return Whole(image.reshape(plan.light.shape), std.reshape(plan.light.shape), np.asarray(reserve))
 
 
 def tile_side(plan: Plan, kernel_size: tuple[int, ...], limit: int) -> int:
@@ -83,22 +93,13 @@ def tile_side(plan: Plan, kernel_size: tuple[int, ...], limit: int) -> int:
 
 
 def _classically(plan: Plan, estimate: Estimate, config: Config) -> Callable[[np.ndarray], np.ndarray]:
-    """What restores a tile [H, W, C] by `nonblind`, with the weight of the data that fits the part.
-
-    Of a doubtful kernel's picture only so much is taken as the rest, `finishing.reserve`, leaves.
-    """
+    """What restores a tile [H, W, C] by `nonblind`, with the weight of the data that fits the part."""
     kernel, y = jnp.asarray(estimate.kernel), jnp.asarray(_planes(plan.y))
     doubtful = bool(estimate.agreement < finishing.UNSURE)
     # After a classical start only a known kernel has no agreement.
     known = config.start == "classical" and bool(np.isnan(estimate.agreement))
     fidelity = finishing.fidelity(y, kernel, doubtful, known)
-    reserve = float(finishing.reserve(float(estimate.agreement)))
-
-    def restore(tile: np.ndarray) -> np.ndarray:
-        image = np.asarray(nonblind.deconvolve(jnp.asarray(tile), kernel, fidelity=fidelity))
-        return image + reserve * (tile - image)
-
-    return restore
+    return lambda tile: np.asarray(nonblind.deconvolve(jnp.asarray(tile), kernel, fidelity=fidelity))
 
 
 def _already(plan: Plan, estimate: Estimate, config: Config) -> Callable[[np.ndarray], np.ndarray]:

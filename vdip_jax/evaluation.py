@@ -171,6 +171,7 @@ def _solve_group(dataset: Dataset, group: Sequence[Task], plan: Plan) -> Iterabl
             "agreement": finite(estimate.agreement),
             "choice": int(estimate.choice),
             "share": float(estimate.share),
+            "reserve": float(estimate.reserve),
             "candidates": _candidates(case, estimate),
         }
         scores = assess(case, picture, plan.brisque_model)

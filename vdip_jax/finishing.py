@@ -24,9 +24,8 @@ UNSURE = 0.85
 _DOUBT = 3.0
 # How many times as much the model may miss, as the picture tells; the last only of a kernel that is known.
 _MISSED = (2.0, 1.0, 0.5, 0.125)
-# The most of the photograph that is left in the picture of a doubtful kernel; all of that if settings agree by no more
-# than the first number, nothing from the second on (docs/refinement.md).
-_RESERVE, _RESERVED_IN_FULL, _RESERVED_NO_MORE = 0.3, 0.65, 0.75
+# From this agreement on no error of a kernel is reckoned with, down to the second more and more (docs/refinement.md).
+_BELIEVED, _DISBELIEVED = 0.95, 0.35
 
 
 @functools.partial(jax.jit, static_argnames="known")
@@ -69,14 +68,21 @@ def blurred_again(image: jax.Array, kernel: jax.Array, noise: float | jax.Array)
     return blur(jnp.pad(image, margin, mode="edge"), kernel) + noise * drawn
 
 
-def reserve(agreement: float | jax.Array) -> jax.Array:
-    """How much of the photograph is to be left in the picture that a kernel makes, by the agreement on the kernel.
+def reserve(agreement: float | jax.Array, errors: jax.Array, difference: jax.Array) -> jax.Array:
+    """How much of the photograph, 0 ... 1, is to be left in the picture that a kernel makes.
 
     A wrong kernel's picture errs as much as the photograph does, and in another way: their mean is nearer to the truth.
-    Nothing with a known kernel, of which the agreement is NaN.
+    Each weighs inversely to the variance of its error. The photograph's is taken to be what the picture changes, the
+    picture's counts the less the more settings agree on the kernel (docs/refinement.md).
+
+    Args:
+      agreement: on the kernel; NaN of a known one, with which nothing is left.
+      errors: standard deviation [H, W, C] of the picture's error.
+      difference: [H, W, C], of the photograph from the picture.
     """
-    doubt = (_RESERVED_NO_MORE - agreement) / (_RESERVED_NO_MORE - _RESERVED_IN_FULL)
-    return _RESERVE * jnp.nan_to_num(jnp.clip(doubt, 0, 1))
+    doubt = jnp.clip((_BELIEVED - agreement) / (_BELIEVED - _DISBELIEVED), 0, 1)
+    expected = doubt * (errors**2).mean()
+    return jnp.nan_to_num(expected / (expected + (difference**2).mean()))
 
 
 def noise_level(gray: jax.Array) -> jax.Array:

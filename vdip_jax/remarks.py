@@ -13,7 +13,10 @@ from vdip_jax.finishing import UNSURE
 
 
 def answer(result: Estimate, config: Config, unchanged: bool = True) -> str:
-    """Which of the candidates the answer is; if that is shown `unchanged`, how much of the network's image is in it."""
+    """Which of the candidates the answer is, and how much of the photograph is left in it.
+
+    If it is shown `unchanged`, also how much of the network's image is.
+    """
     if config.start == "uniform":
         return "the network's image"
     if _useless(result) and len(result.candidates.criterion) == 1:
@@ -26,9 +29,12 @@ def answer(result: Estimate, config: Config, unchanged: bool = True) -> str:
         if result.agreement < UNSURE
         else "the finish with the mean of the classical and the network's kernel",
     )[result.choice]
-    if not unchanged or len(result.candidates.criterion) == 1 or result.choice == answers.network_candidate(config):
-        return name
-    return f"{name}, with {float(result.share):.0%} of the network's image"
+    mixed_in = []
+    if unchanged and len(result.candidates.criterion) > 1 and result.choice != answers.network_candidate(config):
+        mixed_in.append(f"{float(result.share):.0%} of the network's image")
+    if result.reserve >= 0.005:
+        mixed_in.append(f"{float(result.reserve):.0%} of the photograph")
+    return f"{name}, with {' and '.join(mixed_in)}" if mixed_in else name
 
 
 def unharmed(y: np.ndarray) -> Estimate:
@@ -36,8 +42,8 @@ def unharmed(y: np.ndarray) -> Estimate:
     kernel = np.zeros((3, 3), np.float32)
     kernel[1, 1] = 1
     none = Candidates(np.zeros((0, *y.shape)), np.zeros((0, 3, 3)), np.zeros(0))  # type: ignore[arg-type]
-    ok, agreement, choice, share = np.array(True), np.array(np.nan), np.array(0), np.array(0.0)
-    return Estimate(y, np.zeros_like(y), kernel, np.zeros(0), ok, agreement, choice, share, none)
+    ok, agreement, choice, share, reserve = (np.array(a) for a in (True, np.nan, 0, 0.0, 0.0))
+    return Estimate(y, np.zeros_like(y), kernel, np.zeros(0), ok, agreement, choice, share, reserve, none)
 
 
 # Of `verdict.FAULTS`; one is told otherwise.
@@ -49,6 +55,8 @@ _FAULTS = {
 }
 
 
+# From this share of the photograph on it is said how little the kernel is believed.
+_MUCH_LEFT = 0.5
 # With a right kernel some five times the noise at most is left unexplained, with a wrong one often ten and more.
 _MUCH_UNEXPLAINED = 6.0
 
@@ -93,6 +101,11 @@ def doubts(result: Estimate, config: Config, faults: Sequence[str] = (), misfit:
                 f"the kernel fills {rows}x{columns} of {height}x{width} pixels: if the blur is longer, it was "
                 f"missed; if not, --kernel_size={max(rows, columns) // 2 * 2 + 3} is faster and safer."
             )
+    if result.reserve >= _MUCH_LEFT:
+        found.append(
+            f"{float(result.reserve):.0%} of the photograph is left in the answer, for errors as large as all that the "
+            "kernel changes in it are to be expected: little is gained, if anything; try another --kernel_size."
+        )
     if misfit > _MUCH_UNEXPLAINED:
         found.append(
             f"the answer leaves {misfit:.0f} times as much unexplained as the noise would: the kernel may be wrong, "
