@@ -90,6 +90,10 @@ def test_some_of_the_photograph_stays_where_the_kernel_is_doubtful(photograph, m
     assert sure.reserve == 0 and 0.001 < doubtful.reserve < 0.5
     np.testing.assert_allclose(doubtful.image, sure.image + doubtful.reserve * (y - sure.image), atol=1e-5)
     assert (doubtful.std >= sure.std).all() and doubtful.std.mean() > sure.std.mean()
+    # No more than so much where the network has found another kernel.
+    monkeypatch.setattr(completion, "_MOST_LEFT", doubtful.reserve / 2)
+    found = each[1]._replace(choice=np.array(2))
+    assert complete(plan, found, Config.preset("instant"), "auto", 10**10).reserve == doubtful.reserve / 2
 
 
 def _around(tile):

@@ -433,6 +433,20 @@ def test_from_a_doubtful_start_there_is_a_short_attempt_first(monkeypatch, way):
     # The network's second kernel knows nothing of the start, that of its first attempt is next to it.
     assert np.abs(network - 1 / 15).max() < 0.02 < np.abs(first - 1 / 15).max()
     assert np.isfinite(result.loss).all() and result.choice in (0, 2, 3)
+    # Doubt of the start is doubt of what came of it; a kernel that is found from nothing is another one.
+    assert (result.reserve > 0) == (result.choice != 2)
+    image, chosen = np.asarray(result.image).reshape(GRAY.shape), result.candidates.image[result.choice]
+    chosen, other = chosen.reshape(GRAY.shape), result.candidates.image[1].reshape(GRAY.shape)
+    mixed_in = result.share * (other - chosen) + result.reserve * (GRAY - chosen)
+    np.testing.assert_allclose(image, chosen + mixed_in, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("choice", "agreement", "comes"), [(0, 0.5, True), (0, 0.9, True), (1, 0.5, False), (2, 0.5, False), (3, 0.5, True)]
+)
+def test_which_kernels_come_of_the_start(choice, agreement, comes):
+    assert answers.comes_of_start(choice, agreement) == comes
+    assert not answers.comes_of_start(3, 0.9)
 
 
 def test_beside_a_doubtful_start_a_sure_one_comes_to_what_it_does_alone(monkeypatch):

@@ -31,9 +31,9 @@ class Result(NamedTuple):
 
     Attributes:
       image: the sharp image, y's shape, in [0, 1]: the candidate with the lowest criterion, the classical estimate only
-        if by a margin, with the more of y left in it the more doubtful it is (`finishing.reserve`); of two attempts
-        that with the more plausible kernel (`search.implausibility`); with a share of the network's image mixed in
-        (`networks_share`).
+        if by a margin; of two attempts that with the more plausible kernel (`search.implausibility`); with the more of
+        y left in it the more doubtful the classical kernel is, if it comes of that (`finishing.reserve`); with a share
+        of the network's image mixed in (`networks_share`).
       std: standard deviation of its error a pixel and channel, y's shape, by `uncertainty.refit`, larger where the
         network's image differs; with `Config.std='posterior'` that of q(x), stale after an SSIM phase, since that loss
         does not see it, and zero for the point methods.
@@ -104,7 +104,8 @@ def of_run(problem: Problem, state: State, begun: Start | None, config: Config) 
         agreement, network = begun.agreement, network_candidate(config)
         worse_by = candidates.criterion[network] - candidates.criterion[choice]
         share = networks_share(worse_by, errors, images[network] - image)
-        reserve = jnp.where(choice == 0, finishing.reserve(agreement, errors, problem.y - image), 0)
+        reserve = finishing.reserve(agreement, errors, problem.y - image)
+        reserve = jnp.where(comes_of_start(choice, agreement), reserve, 0)
         image, std = _mixed(image, std, problem.y, reserve, config)
         image, std = _mixed(image, std, images[network], share, config)
         reserve *= 1 - share
@@ -146,6 +147,14 @@ def _finished(problem: Problem, begun: Start, kernel: jax.Array) -> tuple[jax.Ar
 def network_candidate(config: Config) -> int:
     """Which of the candidates is the image of the network itself."""
     return 1 if config.start == "classical" else 0
+
+
+def comes_of_start(choice: jax.typing.ArrayLike, agreement: jax.typing.ArrayLike) -> jax.Array:
+    """Whether a candidate's kernel is the classical one or, of a doubtful one, that which the first attempt made of it.
+
+    So that doubt of the one is doubt of the other.
+    """
+    return (jnp.asarray(choice) == 0) | (jnp.asarray(choice) == 3) & (jnp.asarray(agreement) < finishing.UNSURE)
 
 
 def networks_share(worse_by: jax.Array, errors: jax.Array, difference: jax.Array) -> jax.Array:

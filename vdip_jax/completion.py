@@ -21,6 +21,9 @@ _SIDE = 1024
 _SHARE_OF_MEMORY = 0.5
 # Copies of the photograph that are held beside a tile: as read, in light, restored, its std, and for writing.
 _COPIES = 8
+# The most of the photograph that is left where the network has found a kernel of its own, of which the agreement on the
+# classical one tells less (docs/refinement.md).
+_MOST_LEFT = 0.3
 
 
 class Whole(NamedTuple):
@@ -67,6 +70,8 @@ def complete(
     part, restored_part = (jnp.asarray(a) for a in (_planes(plan.y), restore(_planes(plan.y))))
     scale = uncertainty.scale(jnp.asarray(gray(plan.y)), luma(restored_part), kernel)
     reserve = finishing.reserve(agreement, scale * uncertainty.pattern(restored_part), part - restored_part)
+    if not answers.comes_of_start(estimate.choice, estimate.agreement):
+        reserve = jnp.minimum(reserve, _MOST_LEFT)
 
     @jax.jit
     def mixed(tile: jax.Array, image: jax.Array) -> jax.Array:
