@@ -117,10 +117,8 @@ def _mixed(
     image: jax.Array, std: jax.Array, other: jax.Array, share: jax.Array, config: Config
 ) -> tuple[jax.Array, jax.Array]:
     """An answer [H, W, C] with a share of another one in it, and its standard deviation where it is made anew."""
-    difference = other - image
-    if config.std == "refit":
-        std = uncertainty.widened(std, difference, share)
-    return image + share * difference, std
+    mixed, widened = uncertainty.mixed(image, std, other, share)
+    return mixed, widened if config.std == "refit" else std
 
 
 def _finished(problem: Problem, begun: Start, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:

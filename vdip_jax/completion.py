@@ -75,9 +75,7 @@ def complete(
 
     @jax.jit
     def mixed(tile: jax.Array, image: jax.Array) -> jax.Array:
-        difference = tile - image
-        std = uncertainty.widened(scale * uncertainty.pattern(image), difference, reserve)
-        return jnp.concatenate([image + reserve * difference, std], axis=-1)
+        return jnp.concatenate(uncertainty.mixed(image, scale * uncertainty.pattern(image), tile, reserve), axis=-1)
 
     def both(tile: np.ndarray) -> np.ndarray:
         return np.asarray(mixed(jnp.asarray(tile), jnp.asarray(restore(tile))))

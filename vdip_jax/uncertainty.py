@@ -41,6 +41,12 @@ def refit(y: jax.Array, image: jax.Array, kernel: jax.Array) -> jax.Array:
     return scale(luma(y), luma(image), kernel) * pattern(image)
 
 
+def mixed(image: jax.Array, std: jax.Array, other: jax.Array, share: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """An answer [H, W, C] with a share of a second one in it, and its standard deviation, as `widened` has it."""
+    difference = other - image
+    return image + share * difference, widened(std, difference, share)
+
+
 def widened(std: jax.Array, difference: jax.Array, share: jax.Array) -> jax.Array:
     """`std` [H, W, C] where a second answer, with its `difference` from the first, may be right by so large a `share`.
 
