@@ -137,18 +137,21 @@ def test_parts_are_squares_at_the_corners_and_in_the_middle_of_an_image_of_twice
 
 @pytest.mark.parametrize("traced", [False, True])
 @pytest.mark.parametrize(
-    ("agreement", "misfit", "better", "chosen"),
+    ("of_parts", "of_whole", "in_doubt"),
     [
-        # What begins with kernels of parts leaves no doubt.
-        (0.9, 1.0, True, "parts"),
-        # It does, and the whole is better or is not.
-        (0.7, 1.0, True, "whole"),
-        (0.9, 9.0, True, "whole"),
-        (0.7, 1.0, False, "parts"),
+        # One of the two that leaves no doubt is enough.
+        ((0.9, 1.0), (0.9, 1.0), False),
+        ((0.9, 1.0), (0.7, 1.0), False),
+        ((0.9, 1.0), (0.9, 9.0), False),
+        ((0.7, 1.0), (0.9, 1.0), False),
+        ((0.9, 9.0), (0.9, 1.0), False),
+        # Trials do not agree, or much is left unexplained.
+        ((0.7, 1.0), (0.7, 1.0), True),
+        ((0.9, 9.0), (0.7, 1.0), True),
     ],
 )
-def test_kernels_of_parts_are_begun_with_and_in_doubt_the_whole_is_searched(
-    monkeypatch, traced, agreement, misfit, better, chosen
+def test_a_search_begins_with_kernels_of_parts_and_one_of_the_whole_with_nothing_and_both_in_doubt_make_more(
+    monkeypatch, traced, of_parts, of_whole, in_doubt
 ):
     monkeypatch.setattr(classical, "_PART", 24)
     monkeypatch.setattr(classical, "_LEAST_KERNELS", 2)
@@ -162,24 +165,28 @@ def test_kernels_of_parts_are_begun_with_and_in_doubt_the_whole_is_searched(
         if gray.shape == (24, 24):
             assert widths == classical._WIDTHS
             return comes_to(jnp.full(size, gray.mean()), 0.9)
+        if seeds is not None:
+            assert widths == (2.0,)
+            # That each part's kernel is among those to begin with is seen in what they sum to.
+            return comes_to(seeds.sum(0), of_parts[0])._replace(misfit=jnp.array(of_parts[1]))
         asked.append(widths)
-        if seeds is None:
-            return comes_to(jnp.ones(size), 0.9)
-        # That each part's kernel is among those to begin with is seen in what they sum to.
-        return comes_to(seeds.sum(0), agreement)._replace(misfit=jnp.array(misfit))
+        first = widths == classical._WIDTHS
+        return comes_to(jnp.full(size, 2.0 if first else 4.0), of_whole[0])._replace(misfit=jnp.array(of_whole[1]))
+
+    def joined(gray, one, other):
+        return one._replace(kernel=one.kernel + other.kernel)
 
     monkeypatch.setattr(classical, "search", searched)
-    monkeypatch.setattr(classical, "most_plausible", lambda gray, found: found[-1 if better else 0])
+    monkeypatch.setattr(classical, "most_plausible", lambda gray, found: found[-1])
+    monkeypatch.setattr(classical, "joined", joined)
 
     def estimate(gray):
         return classical.estimate(gray, KERNEL_SIZE)
 
     found = (jax.jit(estimate) if traced else estimate)(jnp.asarray(y))
-    assert asked[0] == (2.0,)
-    # A trace cannot look at what it makes: there the whole is always searched, as if that left doubt too.
-    in_doubt = [classical._WIDTHS, classical._IN_DOUBT, classical._IN_DOUBT] if traced else [classical._WIDTHS]
-    assert asked[1:] == (in_doubt if traced or agreement < 0.85 or misfit > 3 else [])
-    np.testing.assert_allclose(found.kernel, 1 if chosen == "whole" else 31 / 32, atol=1e-6)
+    # A trace cannot look at what it makes: there those in doubt are always made.
+    assert asked == [classical._WIDTHS] + [classical._IN_DOUBT] * (2 if traced or in_doubt else 0)
+    np.testing.assert_allclose(found.kernel, 31 / 32 + (4 if in_doubt else 2), atol=1e-6)
 
 
 def test_a_mosaic_of_several_parts_is_recovered_with_its_kernel(monkeypatch):

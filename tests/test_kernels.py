@@ -79,3 +79,20 @@ def test_a_kernel_is_small_where_it_fills_less_than_half_of_its_frame_both_ways(
     kernel[8] += 0.04 * kernel.max()
     assert bool(kernels.is_small(jnp.asarray(kernel))) is small
     assert kernels.extent(kernel) == (height, width)
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (2, -1), (-1, 2)])
+def test_the_mean_is_where_the_first_kernel_is(shift):
+    a, b = stroke(), np.zeros((9, 9), np.float32)
+    b[2:7, 1:7] = np.random.default_rng(0).random((5, 6)) / 100
+    b += 0.7 * a
+    expected = (a + b) / (a + b).sum()
+    np.testing.assert_allclose(
+        kernels.mean(jnp.asarray(a), jnp.asarray(np.roll(b, shift, (0, 1)))), expected, atol=1e-6
+    )
+
+
+def test_what_a_mean_moves_out_of_the_frame_is_left_out():
+    a, b = np.zeros((3, 5), np.float32), np.zeros((3, 5), np.float32)
+    a[1, 3:], b[1, :3] = (0.5, 0.5), (0.4, 0.4, 0.2)
+    np.testing.assert_allclose(kernels.mean(jnp.asarray(a), jnp.asarray(b))[1], [0, 0, 0, 0.5, 0.5], atol=1e-6)

@@ -154,3 +154,24 @@ def test_a_blob_that_explains_a_clipped_image_is_less_plausible_than_the_right_k
     right, wrong = comes_to(stroke(), 0.9), comes_to(blob, 0.9)
     for found in ([wrong, right], [right, wrong], [wrong, wrong, right]):
         np.testing.assert_array_equal(search.most_plausible(gray, found).kernel, stroke())
+
+
+def test_of_two_that_are_alike_the_mean_is_taken_and_of_others_the_more_plausible():
+    _, y = photo(noise=0.01)
+    gray = jnp.asarray(y[..., 0])
+    soft = np.asarray(0.8 * stroke() + 0.1 * np.roll(stroke(), 1, 0) + 0.1 * np.roll(stroke(), -1, 0), np.float32)
+    unlike, useless = np.full(KERNEL_SIZE, 1 / 81, np.float32), np.zeros(KERNEL_SIZE, np.float32)
+    right = comes_to(stroke(), 0.9)
+    for one, other, expected in (
+        (right, comes_to(soft, 0.8), (stroke() + soft) / 2),
+        (comes_to(soft, 0.8), right, (stroke() + soft) / 2),
+        # It is where the first one is.
+        (right, comes_to(np.roll(soft, 1, 1), 0.8), (stroke() + soft) / 2),
+        (right, comes_to(unlike, 0.99), stroke()),
+        (comes_to(unlike, 0.99), right, stroke()),
+        (comes_to(useless, 0.99)._replace(ok=jnp.array(False)), right, stroke()),
+        (right, right._replace(ok=jnp.array(False)), stroke()),
+    ):
+        found = search.joined(gray, one, other)
+        np.testing.assert_allclose(found.kernel, expected, atol=1e-6)
+        assert found.ok and found.agreement == np.float32(0.9)

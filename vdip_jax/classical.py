@@ -1,11 +1,12 @@
 """A classical blind start, in seconds: the kernel by searches from coarse to fine (`search`), then the picture.
 
 Two searches, one of which does not let a narrow kernel win, as the other often does; where that leaves doubt two more,
-one of them by images that may go beyond 1, as lights did that were clipped. A large image is first searched in parts:
-some show the kernel better than the whole does, with its mixture of contents, and the whole chooses between what they
-come to (docs/refinement.md). `finishing` makes the picture.
+one of them by images that may go beyond 1, as lights did that were clipped. A large image is searched in parts as well:
+some show the kernel better than the whole does, with its mixture of contents. What they come to is begun with in one
+more search of the whole, which is joined with those from nothing (docs/refinement.md). `finishing` makes the picture.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from vdip_jax.checks import is_concrete
 from vdip_jax.finishing import UNSURE, fidelity
 from vdip_jax.nonblind import deconvolve
 from vdip_jax.optimizers import choose
-from vdip_jax.search import Found, most_plausible, search
+from vdip_jax.search import Found, joined, most_plausible, search
 from vdip_jax.threads import are_best_apart, side_by_side
 
 # What the two searches weigh the width of a kernel with, those in doubt, and the one that begins with kernels of parts.
@@ -70,11 +71,13 @@ def estimate(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
     """Estimate the kernel of a blurred image [H, W], as `deblur` does."""
     # The programs of each scale are shared by all that call this only if all do it with one precision.
     with jax.default_matmul_precision("float32"):
-        parts = _parts(gray, kernel_size)
+        whole, parts = first_estimate(gray, kernel_size), _parts(gray, kernel_size)
+        again = functools.partial(_in_doubt, gray, kernel_size)
         if parts is None:
-            return _of_whole(gray, kernel_size)
-        found = search(gray, kernel_size, _OF_PARTS, _of_parts(parts, kernel_size))
-        return _if_better(gray, found, lambda: [_of_whole(gray, kernel_size)])
+            return _if_better(gray, whole, whole.doubtful, again)
+        of_parts = search(gray, kernel_size, _OF_PARTS, _of_parts(parts, kernel_size))
+        whole = _if_better(gray, whole, whole.doubtful & of_parts.doubtful, again)
+        return joined(gray, of_parts, whole)
 
 
 def first_estimate(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
@@ -83,23 +86,19 @@ def first_estimate(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
         return search(gray, kernel_size, _WIDTHS)
 
 
-def _of_whole(gray: jax.Array, kernel_size: tuple[int, int]) -> Found:
-    """By searches of the whole image that begin with nothing."""
+def _in_doubt(gray: jax.Array, kernel_size: tuple[int, int]) -> list[Found]:
+    """By the searches of the whole image that are made where the first two leave doubt."""
 
     def one(limits: tuple[float, float]) -> Found:
         return search(gray, kernel_size, _IN_DOUBT, limits=limits)
 
-    def again() -> list[Found]:
-        if are_best_apart(gray):
-            return side_by_side(one, _LIMITS_IN_DOUBT)
-        return [one(limits) for limits in _LIMITS_IN_DOUBT]
-
-    return _if_better(gray, first_estimate(gray, kernel_size), again)
+    if are_best_apart(gray):
+        return side_by_side(one, _LIMITS_IN_DOUBT)
+    return [one(limits) for limits in _LIMITS_IN_DOUBT]
 
 
-def _if_better(gray: jax.Array, found: Found, again: Callable[[], list[Found]]) -> Found:
+def _if_better(gray: jax.Array, found: Found, doubtful: jax.Array, again: Callable[[], list[Found]]) -> Found:
     """What is found, or if that is doubtful the most plausible of it and of what is found `again`."""
-    doubtful = found.doubtful
     if is_concrete(doubtful) and not doubtful:
         return found
     return choose(doubtful, most_plausible(gray, [found, *again()]), found)

@@ -77,9 +77,22 @@ def _extent(kernel: jax.Array | np.ndarray) -> tuple[Any, Any]:
 
 def likeness(a: jax.Array, b: jax.Array) -> jax.Array:
     """Normalised cross-correlation of two kernels [kh, kw], shifted to where they are most alike: 1 if equal."""
+    return _correlation(a, b).max() / jnp.sqrt((a**2).sum() * (b**2).sum())
+
+
+def mean(a: jax.Array, b: jax.Array) -> jax.Array:
+    """The mean of two kernels [kh, kw], where a is, b shifted to where they are most alike; sum 1."""
+    correlation = _correlation(a, b)
+    shift = jnp.array(jnp.unravel_index(correlation.argmax(), correlation.shape))
+    # Shifts wrap around in a frame that has room for both.
+    moved = jnp.roll(jnp.pad(b, [(0, n - 1) for n in b.shape]), shift, (0, 1))[: a.shape[0], : a.shape[1]]
+    return (a + moved) / (a + moved).sum()
+
+
+def _correlation(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Of two kernels [kh, kw], by how far b is shifted, [2 kh - 1, 2 kw - 1]; shifts wrap around."""
     size = (2 * a.shape[0] - 1, 2 * a.shape[1] - 1)
-    correlation = jnp.fft.irfft2(jnp.fft.rfft2(a, s=size) * jnp.fft.rfft2(b, s=size).conj(), s=size)
-    return correlation.max() / jnp.sqrt((a**2).sum() * (b**2).sum())
+    return jnp.fft.irfft2(jnp.fft.rfft2(a, s=size) * jnp.fft.rfft2(b, s=size).conj(), s=size)
 
 
 def useful(kernels: jax.Array) -> jax.Array:

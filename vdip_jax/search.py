@@ -113,6 +113,17 @@ def most_plausible(gray: jax.Array, found: Sequence[Found]) -> Found:
     return jax.tree.map(lambda leaf: leaf[first], each)
 
 
+@jax.jit
+def joined(gray: jax.Array, one: Found, other: Found) -> Found:
+    """What two searches that know nothing of each other come to: the mean of their kernels, if they are alike.
+
+    Each errs in its own way then; else one of them is wrong, and the more plausible is taken (docs/refinement.md).
+    """
+    likelier = most_plausible(gray, [one, other])
+    alike = one.ok & other.ok & (kernels.likeness(one.kernel, other.kernel) >= UNSURE)
+    return likelier._replace(kernel=jnp.where(alike, kernels.mean(one.kernel, other.kernel), likelier.kernel))
+
+
 def implausibility(gray: jax.Array, estimates: jax.Array) -> jax.Array:
     """What `most_plausible` compares kernels [N, kh, kw] of an image [H, W] by: lower is better."""
     criterion = judged(gray, estimates, limits=(-math.inf, math.inf)).criterion
