@@ -1,6 +1,8 @@
 """What several test files share: the evaluation images, float64, quick compilation."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -11,8 +13,22 @@ from PIL import Image
 from vdip_jax import runtime
 
 TESTS = Path(__file__).parent
+# XLA's older way to make a CPU's loops: without optimisation it compiles them in half of the time. XLA reads this once,
+# as it starts, and ends a process that asks for what it no longer has.
+OLDER_LOOPS = "--xla_cpu_use_fusion_emitters=false"
 # Without it a GPU's products are shorter than the golden numbers.
 jax.config.update("jax_default_matmul_precision", "float32")
+
+
+def pytest_configure():
+    known = os.environ.get("XLA_FLAGS", "")
+    if OLDER_LOOPS not in known:
+        flags = {"XLA_FLAGS": f"{known} {OLDER_LOOPS}"}
+        start = [sys.executable, "-c", "import jax; jax.devices('cpu')"]
+        tried = subprocess.run(start, env={**os.environ, **flags, "JAX_PLATFORMS": "cpu"}, capture_output=True)
+        if tried.returncode == 0:
+            # Workers, and the programs that tests start, find it in the environment.
+            os.environ.update(flags)
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,9 @@
 """Programs from the outside: how tests start one, and what a refusal looks like."""
 
-import functools
 import os
 import subprocess
 import sys
 from pathlib import Path
-
-import jax
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,20 +17,8 @@ def command(module, *arguments, small=True):
 
 def options(cwd):
     """How to start it in a folder: with its programs compiled without optimisation, in a fraction of the time."""
-    settings = {"PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "XLA_FLAGS": quick_loops()}
+    settings = {"PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     return dict(cwd=cwd, env={**os.environ, **settings}, text=True)
-
-
-@functools.cache
-def quick_loops():
-    """XLA_FLAGS with the older of two ways to make a CPU's loops, a quarter of the time, where there still is one."""
-    older = "xla_cpu_use_fusion_emitters"
-    known = os.environ.get("XLA_FLAGS", "")
-    try:
-        jax.jit(lambda x: x, compiler_options={older: False})(0)
-    except jax.errors.JaxRuntimeError:
-        return known
-    return f"{known} --{older}=false"
 
 
 def run(module, *arguments, cwd=ROOT, small=True):

@@ -20,6 +20,7 @@ from vdip_jax.runtime import (
     free_memory,
     heed_interrupts,
     raise_lost_interrupt,
+    unmasked_interrupts,
     use_compile_cache,
 )
 from vdip_jax.solver import Progress
@@ -132,6 +133,27 @@ def test_a_ctrl_c_that_python_dropped_is_raised_later_and_once(monkeypatch):
         raise_lost_interrupt()
         Finalised(lambda: 1 / 0)
         assert told == [ZeroDivisionError]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_ctrl_c_that_another_exception_was_put_in_place_of_is_one_all_the_same(monkeypatch):
+    with pytest.raises(SystemError, match="mine"), unmasked_interrupts():
+        raise SystemError("mine")
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        heed_interrupts()
+
+        def masked():
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt as error:
+                raise SystemError("a result with an exception set") from error
+
+        with pytest.raises(KeyboardInterrupt), unmasked_interrupts():
+            masked()
+        raise_lost_interrupt()
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -32,7 +32,7 @@ from vdip_jax.cost import finish_bytes
 from vdip_jax.inputs import Task
 from vdip_jax.outcomes import Call, Job, give_back, tell, write
 from vdip_jax.planning import Decision
-from vdip_jax.runtime import line, use_compile_cache
+from vdip_jax.runtime import line, unmasked_interrupts, use_compile_cache
 from vdip_jax.solver import Progress
 from vdip_jax.support import Look
 from vdip_jax.tiles import Tile
@@ -94,20 +94,27 @@ def main(argv: Sequence[str]) -> None:
     if options.COMPILE_CACHE.value:
         use_compile_cache()
     try:
-        finished = [give_back(call, task) for task in tasks if task.sharp]
-        blurred = [task for task in tasks if not task.sharp]
-        # One after another, for their sizes are found one after another; together only if batches are asked for.
-        together = [blurred] if options.BATCH_SIZE.value > 1 else [[task] for task in blurred]
-        for some in together:
-            jobs = [_job(call, task, kernel is not None) for task in some]
-            finished += [give_back(call, job.task, job.plan.decisions, job.looked) for job in jobs if job.task.sharp]
-            still_blurred = [job for job in jobs if not job.task.sharp]
-            for batch in grouped(still_blurred, _likeness, options.BATCH_SIZE.value):
-                finished.append(_solve_batch(call, batch, kernel))
+        with unmasked_interrupts():
+            finished = _solve_all(call, tasks, kernel)
     except KeyboardInterrupt:
         print(f"deblur: stopped; {call.output} holds images finished before and the best so far.", file=sys.stderr)
         sys.exit(130)
     sys.exit(0 if all(finished) else 2)
+
+
+def _solve_all(call: Call, tasks: Sequence[Task], kernel: np.ndarray | None) -> list[bool]:
+    """Solve every photograph and write its files; whether each, or each batch, came out finite."""
+    finished = [give_back(call, task) for task in tasks if task.sharp]
+    blurred = [task for task in tasks if not task.sharp]
+    # One after another, for their sizes are found one after another; together only if batches are asked for.
+    together = [blurred] if options.BATCH_SIZE.value > 1 else [[task] for task in blurred]
+    for some in together:
+        jobs = [_job(call, task, kernel is not None) for task in some]
+        finished += [give_back(call, job.task, job.plan.decisions, job.looked) for job in jobs if job.task.sharp]
+        still_blurred = [job for job in jobs if not job.task.sharp]
+        for batch in grouped(still_blurred, _likeness, options.BATCH_SIZE.value):
+            finished.append(_solve_batch(call, batch, kernel))
+    return finished
 
 
 def _output_folder(tasks: Sequence[Task]) -> Path:

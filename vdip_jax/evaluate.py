@@ -15,7 +15,7 @@ from vdip_jax.evaluation import Plan
 from vdip_jax.images import write_text
 from vdip_jax.quality import BrisqueModel, read_brisque_model
 from vdip_jax.report import write_report
-from vdip_jax.runtime import commit, describe, use_compile_cache
+from vdip_jax.runtime import commit, describe, unmasked_interrupts, use_compile_cache
 
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder with blurred/ and, for a scored set, ground_truth/, kernels/."
@@ -95,21 +95,11 @@ def _evaluate(dataset: Dataset, pairs: Sequence[Pair], seeds: Sequence[int], pla
         print(f"evaluate: {problem}", file=sys.stderr)
     left, interrupted = 0, False
     try:
-        if _SCORE_ONLY.value:
-            results = Path(str(_RESULTS.value))
-
-            def find(pair: Pair) -> evaluation.Picture:
-                return evaluation.read_result(results, pair, _RESULT_PATTERN.value, _RESULT_KERNEL_PATTERN.value)
-
-            evaluation.score_pictures(dataset, pairs, find, _LABEL.value, plan, folder, _tell)
-        else:
-            if options.COMPILE_CACHE.value:
-                use_compile_cache()
-            tasks = evaluation.make_tasks(pairs, list(plan.configs), seeds)
-            todo = evaluation.pending(tasks, records.read_records(folder))
-            if len(todo) < len(tasks):
-                print(f"evaluate: {len(tasks) - len(todo)} of {len(tasks)} are in {folder} already.", file=sys.stderr)
-            left = evaluation.solve_tasks(dataset, todo, plan, folder, _tell)
+        with unmasked_interrupts():
+            if _SCORE_ONLY.value:
+                _score(dataset, pairs, plan, folder)
+            else:
+                left = _solve(dataset, pairs, seeds, plan, folder)
     except KeyboardInterrupt:
         interrupted = True
     failed = _conclude(dataset, folder)
@@ -118,6 +108,27 @@ def _evaluate(dataset: Dataset, pairs: Sequence[Pair], seeds: Sequence[int], pla
     elif left:
         print(f"evaluate: time is up with {left} images left; run again to go on.", file=sys.stderr)
     return 130 if interrupted else 3 if left else 2 if failed else 0
+
+
+def _score(dataset: Dataset, pairs: Sequence[Pair], plan: Plan, folder: Path) -> None:
+    """Score the pictures that somebody else made."""
+    results = Path(str(_RESULTS.value))
+
+    def find(pair: Pair) -> evaluation.Picture:
+        return evaluation.read_result(results, pair, _RESULT_PATTERN.value, _RESULT_KERNEL_PATTERN.value)
+
+    evaluation.score_pictures(dataset, pairs, find, _LABEL.value, plan, folder, _tell)
+
+
+def _solve(dataset: Dataset, pairs: Sequence[Pair], seeds: Sequence[int], plan: Plan, folder: Path) -> int:
+    """Solve what has no record yet; return how many of it were left when time was up."""
+    if options.COMPILE_CACHE.value:
+        use_compile_cache()
+    tasks = evaluation.make_tasks(pairs, list(plan.configs), seeds)
+    todo = evaluation.pending(tasks, records.read_records(folder))
+    if len(todo) < len(tasks):
+        print(f"evaluate: {len(tasks) - len(todo)} of {len(tasks)} are in {folder} already.", file=sys.stderr)
+    return evaluation.solve_tasks(dataset, todo, plan, folder, _tell)
 
 
 def _conclude(dataset: Dataset, folder: Path) -> bool:

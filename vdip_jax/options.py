@@ -101,4 +101,8 @@ def run_program(main: Any, program: str, module: Any, argv: list[str] | None = N
             sys.exit(f"{program}: {message.rstrip(' .')}; see bin/{program} --help.")
 
     heed_interrupts()
-    app.run(main, argv, flags_parser=parse)
+    try:
+        app.run(main, argv, flags_parser=parse)
+    except KeyboardInterrupt:
+        print(f"{program}: stopped.", file=sys.stderr)
+        sys.exit(130)

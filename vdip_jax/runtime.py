@@ -1,5 +1,6 @@
 """Where a run happens and how it tells: compile cache, device and versions, progress."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -228,3 +229,16 @@ def raise_lost_interrupt() -> None:
     if _interrupted.is_set():
         _interrupted.clear()
         raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def unmasked_interrupts() -> Iterator[None]:
+    """After a Ctrl-C raise KeyboardInterrupt, whatever exception it became.
+
+    Compiled code that calls Python may put its own in the place of what is raised there: NumPy a SystemError.
+    """
+    try:
+        yield
+    except Exception:
+        raise_lost_interrupt()
+        raise
