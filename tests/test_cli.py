@@ -2,8 +2,10 @@
 
 import functools
 import json
+import os
 import signal
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -279,26 +281,65 @@ def test_the_time_that_looking_takes_counts(tmp_path):
     assert 0.5 < record["seconds"] < time.monotonic() - began
 
 
-def test_ctrl_c_leaves_the_preview(tmp_path):
-    blurred(tmp_path / "a.png")
-    arguments = command("cli", "a.png", *WARM, "--ssim_steps=200000")
-    # A program started in the background inherits that Ctrl-C is ignored; one that is handled here is not, there.
+def interrupted(process):
+    """What a program says on its standard error after a Ctrl-C, which has to end it soon."""
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert "Traceback" not in stderr
+    return stderr
+
+
+@pytest.fixture
+def start():
+    """Starts a program that heeds a Ctrl-C: one that is started in the background inherits that it is ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.PIPE, **how(tmp_path))
+    started = []
+
+    def start(arguments, **settings):
+        started.append(subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.PIPE, **settings))
+        return started[-1]
+
+    yield start
     signal.signal(signal.SIGINT, before)
+    for process in started:
+        process.kill()
+
+
+def test_ctrl_c_leaves_the_preview(tmp_path, start):
+    blurred(tmp_path / "a.png")
+    process = start(command("cli", "a.png", *WARM, "--ssim_steps=200000"), **how(tmp_path))
     # The record is the last of the files.
     waited = time.monotonic()
     while not (tmp_path / "out" / "a.json").exists():
         assert process.poll() is None and time.monotonic() - waited < 300
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=300)
+    stderr = interrupted(process)
     assert process.returncode == 130, stderr
-    assert "holds images finished before and the best so far" in stderr and "Traceback" not in stderr
+    assert "holds images finished before and the best so far" in stderr
     record = json.loads((tmp_path / "out" / "a.json").read_text())
     assert record["answer"] == "the classical estimate"
     for suffix in (".png", *results.SUFFIXES):
         assert (tmp_path / "out" / f"a{suffix}").stat().st_size > 0
+
+
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_ctrl_c_ends_what_searches_for_the_kernel_in_threads(tmp_path, start, seconds):
+    blurred(tmp_path / "a.png")
+    process = start(command("cli", "a.png", *INSTANT), **how(tmp_path))
+    assert process.stderr.readline()
+    time.sleep(seconds)
+    stderr = interrupted(process)
+    assert process.returncode == 130, stderr
+
+
+def test_ctrl_c_while_a_program_is_still_importing_ends_it_without_a_word(tmp_path, start):
+    (tmp_path / "vdip_jax").mkdir()
+    (tmp_path / "vdip_jax" / "__init__.py").write_text("import time\nprint('here', flush=True)\ntime.sleep(300)")
+    program = [sys.executable, "-P", ROOT / "bin" / "program.py", "cli"]
+    process = start(program, env={**os.environ, "PYTHONPATH": str(tmp_path)}, text=True)
+    assert process.stdout.readline() == "here\n"
+    assert interrupted(process) == ""
+    assert process.returncode == -signal.SIGINT
 
 
 def test_a_small_photograph_gets_a_kernel_that_it_can_show(tmp_path):

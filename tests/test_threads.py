@@ -41,6 +41,26 @@ def test_what_goes_wrong_with_a_piece_is_raised(two_cores):
         threads.side_by_side(lambda piece: 1 / piece, [1, 0])
 
 
+def test_after_a_ctrl_c_what_is_begun_is_not_waited_for(two_cores):
+    begun, left = threading.Event(), threading.Event()
+    ended = []
+
+    def work(piece):
+        if piece:
+            begun.set()
+            left.wait(60)
+            ended.append(piece)
+        else:
+            # As the thread that waits for both would.
+            begun.wait(60)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.side_by_side(work, [0, 1, 2])
+    assert begun.is_set() and ended == []
+    left.set()
+
+
 def test_a_single_core_works_on_one_piece_after_the_other_in_its_own_thread(monkeypatch):
     monkeypatch.setattr(threads, "_num_cores", lambda: 1)
     assert threads.side_by_side(lambda _: threading.get_ident(), [0, 1]) == [threading.get_ident()] * 2

@@ -32,7 +32,7 @@ from vdip_jax.cost import finish_bytes
 from vdip_jax.inputs import Task
 from vdip_jax.outcomes import Call, Job, give_back, tell, write
 from vdip_jax.planning import Decision
-from vdip_jax.runtime import line, unmasked_interrupts, use_compile_cache
+from vdip_jax.runtime import INTERRUPTED, line, unmasked_interrupts, use_compile_cache
 from vdip_jax.solver import Progress
 from vdip_jax.support import Look
 from vdip_jax.tiles import Tile
@@ -98,7 +98,7 @@ def main(argv: Sequence[str]) -> None:
             finished = _solve_all(call, tasks, kernel)
     except KeyboardInterrupt:
         print(f"deblur: stopped; {call.output} holds images finished before and the best so far.", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     sys.exit(0 if all(finished) else 2)
 
 

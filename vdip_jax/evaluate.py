@@ -15,7 +15,7 @@ from vdip_jax.evaluation import Plan
 from vdip_jax.images import write_text
 from vdip_jax.quality import BrisqueModel, read_brisque_model
 from vdip_jax.report import write_report
-from vdip_jax.runtime import commit, describe, unmasked_interrupts, use_compile_cache
+from vdip_jax.runtime import INTERRUPTED, commit, describe, unmasked_interrupts, use_compile_cache
 
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder with blurred/ and, for a scored set, ground_truth/, kernels/."
@@ -107,7 +107,7 @@ def _evaluate(dataset: Dataset, pairs: Sequence[Pair], seeds: Sequence[int], pla
         print(f"evaluate: stopped; {folder} holds what was finished, run again to go on.", file=sys.stderr)
     elif left:
         print(f"evaluate: time is up with {left} images left; run again to go on.", file=sys.stderr)
-    return 130 if interrupted else 3 if left else 2 if failed else 0
+    return INTERRUPTED if interrupted else 3 if left else 2 if failed else 0
 
 
 def _score(dataset: Dataset, pairs: Sequence[Pair], plan: Plan, folder: Path) -> None:

@@ -9,7 +9,7 @@ from absl import app, flags, logging
 
 from vdip_jax.checks import Refusal
 from vdip_jax.config import METHODS, PRECISIONS, PRESETS, STARTS, Config
-from vdip_jax.runtime import free_memory, heed_interrupts
+from vdip_jax.runtime import INTERRUPTED, end_at_once, free_memory, heed_interrupts
 
 PRESET = flags.DEFINE_string(
     "preset", None, f"Settings to begin with: {', '.join(PRESETS)}; by default quick on a CPU, best on anything faster."
@@ -105,4 +105,8 @@ def run_program(main: Any, program: str, module: Any, argv: list[str] | None = N
         app.run(main, argv, flags_parser=parse)
     except KeyboardInterrupt:
         print(f"{program}: stopped.", file=sys.stderr)
-        sys.exit(130)
+        end_at_once(INTERRUPTED)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            end_at_once(INTERRUPTED)
+        raise

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -24,6 +24,8 @@ from vdip_jax.solver import Progress
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
 _SECONDS_A_LINE = 10.0
 _COMPILER_BYTES = 1_500_000_000
+# The exit status of a program that a Ctrl-C ended, as shells have it.
+INTERRUPTED = 130
 
 
 def use_compile_cache(folder: Path | None = None) -> None:
@@ -212,7 +214,7 @@ def heed_interrupts() -> None:
         raise KeyboardInterrupt
 
     # A program in the background, which ignores it, goes on ignoring it.
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    if signal.getsignal(signal.SIGINT) not in (signal.default_int_handler, signal.SIG_DFL):
         return
     signal.signal(signal.SIGINT, interrupt)
     tell = sys.unraisablehook
@@ -242,3 +244,13 @@ def unmasked_interrupts() -> Iterator[None]:
     except Exception:
         raise_lost_interrupt()
         raise
+
+
+def end_at_once(status: int) -> NoReturn:
+    """End the process, not waiting for what threads, its own or XLA's, still compute.
+
+    That can take a minute, and it crashes where Python is taken down beneath it.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

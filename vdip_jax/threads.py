@@ -42,8 +42,15 @@ def side_by_side(function: Callable[[Piece], Made], pieces: Sequence[Piece]) -> 
             _here.shared_out = True
             return jax.block_until_ready(function(piece))
 
-    with ThreadPoolExecutor(workers) as pool:
+    pool, waited_for = ThreadPoolExecutor(workers), True
+    try:
         return list(pool.map(in_thread, pieces))
+    except KeyboardInterrupt:
+        # What is begun may take a minute, and nobody wants it any more.
+        waited_for = False
+        raise
+    finally:
+        pool.shutdown(wait=waited_for, cancel_futures=True)
 
 
 def _num_cores() -> int:
