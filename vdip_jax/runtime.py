@@ -251,6 +251,8 @@ def end_at_once(status: int) -> NoReturn:
 
     That can take a minute, and it crashes where Python is taken down beneath it.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    # Who read them may have been ended by the same Ctrl-C.
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(status)
