@@ -10,9 +10,9 @@ ROOT = Path(__file__).parent.parent
 
 def command(module, *arguments, small=True):
     """The command line of one of the package's programs, with small networks unless it is their size that counts."""
-    # The module, not the launcher: which Python to use is settled when tests run.
-    program = [ROOT / "tests" / "small.py", module] if small else ["-m", f"vdip_jax.{module}"]
-    return [sys.executable, "-P", *map(str, (*program, *arguments))]
+    # What a launcher runs, not the launcher: which Python to use is settled when tests run.
+    program = ROOT / "tests" / "small.py" if small else ROOT / "bin" / "program.py"
+    return [sys.executable, "-P", *map(str, (program, module, *arguments))]
 
 
 def options(cwd):

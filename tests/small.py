@@ -4,7 +4,7 @@ python small.py MODULE ARGUMENTS
 """
 
 import runpy
-import sys
+from pathlib import Path
 
 from vdip_jax.config import PRESETS
 
@@ -13,6 +13,4 @@ NETWORKS = dict(num_levels=1, nonlocal_from=1, kernel_hidden=16)
 if __name__ == "__main__":
     for settings in PRESETS.values():
         settings.update(NETWORKS)
-    _, module, *arguments = sys.argv
-    sys.argv = [module, *arguments]
-    runpy.run_module(f"vdip_jax.{module}", run_name="__main__", alter_sys=True)
+    runpy.run_path(str(Path(__file__).parent.parent / "bin" / "program.py"), run_name="__main__")

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
@@ -335,8 +334,7 @@ def test_ctrl_c_ends_what_searches_for_the_kernel_in_threads(tmp_path, start, se
 def test_ctrl_c_while_a_program_is_still_importing_ends_it_without_a_word(tmp_path, start):
     (tmp_path / "vdip_jax").mkdir()
     (tmp_path / "vdip_jax" / "__init__.py").write_text("import time\nprint('here', flush=True)\ntime.sleep(300)")
-    program = [sys.executable, "-P", ROOT / "bin" / "program.py", "cli"]
-    process = start(program, env={**os.environ, "PYTHONPATH": str(tmp_path)}, text=True)
+    process = start(command("cli", small=False), env={**os.environ, "PYTHONPATH": str(tmp_path)}, text=True)
     assert process.stdout.readline() == "here\n"
     assert interrupted(process) == ""
     assert process.returncode == -signal.SIGINT

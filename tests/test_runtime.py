@@ -113,7 +113,18 @@ def test_a_classical_start_has_no_loss_to_tell_of(capsys):
     assert capsys.readouterr().err.splitlines()[1:] == ["photo: classical start made; compiling"]
 
 
-def test_a_ctrl_c_that_python_dropped_is_raised_later_and_once(monkeypatch):
+@pytest.fixture
+def told(monkeypatch):
+    """What Python tells of exceptions that it drops, interrupts being heeded as a program does."""
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: told.append(unraisable.exc_type))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    heed_interrupts()
+    yield told
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_ctrl_c_that_python_dropped_is_raised_later_and_once(told):
     class Finalised:
         def __init__(self, finalise):
             self.finalise = finalise
@@ -121,41 +132,28 @@ def test_a_ctrl_c_that_python_dropped_is_raised_later_and_once(monkeypatch):
         def __del__(self):
             self.finalise()
 
-    told = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: told.append(unraisable.exc_type))
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        heed_interrupts()
-        Finalised(lambda: signal.raise_signal(signal.SIGINT))
-        assert told == []
-        with pytest.raises(KeyboardInterrupt):
-            raise_lost_interrupt()
+    Finalised(lambda: signal.raise_signal(signal.SIGINT))
+    assert told == []
+    with pytest.raises(KeyboardInterrupt):
         raise_lost_interrupt()
-        Finalised(lambda: 1 / 0)
-        assert told == [ZeroDivisionError]
-    finally:
-        signal.signal(signal.SIGINT, before)
+    raise_lost_interrupt()
+    Finalised(lambda: 1 / 0)
+    assert told == [ZeroDivisionError]
 
 
-def test_a_ctrl_c_that_another_exception_was_put_in_place_of_is_one_all_the_same(monkeypatch):
+@pytest.mark.usefixtures("told")
+def test_a_ctrl_c_that_another_exception_was_put_in_place_of_is_one_all_the_same():
+    def masked():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise SystemError("a result with an exception set") from error
+
     with pytest.raises(SystemError, match="mine"), unmasked_interrupts():
         raise SystemError("mine")
-    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        heed_interrupts()
-
-        def masked():
-            try:
-                signal.raise_signal(signal.SIGINT)
-            except KeyboardInterrupt as error:
-                raise SystemError("a result with an exception set") from error
-
-        with pytest.raises(KeyboardInterrupt), unmasked_interrupts():
-            masked()
-        raise_lost_interrupt()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt), unmasked_interrupts():
+        masked()
+    raise_lost_interrupt()
 
 
 def test_a_profile_is_of_the_second_chunk_and_can_be_opened(tmp_path):
